@@ -1,0 +1,109 @@
+// The wire contract of grants: what an agent asks for and what it gets.
+
+import * as z from "zod";
+import {
+  Action,
+  DurationText,
+  GrantIdText,
+  Name,
+  Permission,
+  ReasonBody,
+  ReasonText,
+  Resource,
+  Task,
+  Timestamp,
+} from "./values.ts";
+
+/** More permissions than one task needs; bounds the size of a JWT and of an event. */
+const MAX_PERMISSIONS = 32;
+const MAX_PAGE = 500;
+const MAX_WAIT_SECONDS = 60;
+
+export const GrantRequest = z.strictObject({
+  task: Task,
+  permissions: z.array(Permission).min(1).max(MAX_PERMISSIONS),
+  role: Name.optional(),
+  ttl: DurationText.optional(),
+  reason: ReasonText.optional(),
+  dryRun: z.boolean().optional(),
+});
+export type GrantRequest = z.infer<typeof GrantRequest>;
+
+export const GrantStatus = z.enum(["active", "ended"]);
+
+export const Grant = z.object({
+  id: GrantIdText,
+  agent: Name,
+  owner: Name.nullable(),
+  task: Task,
+  role: Name,
+  upstream: Name,
+  permissions: z.array(z.object({ action: Action, resource: Resource, environments: z.array(Name) })),
+  environments: z.array(Name),
+  crossingFrom: z.array(Name).nullable(),
+  status: GrantStatus,
+  /** Why it is no longer active: by whom, by which cut-off, or by expiry. */
+  endedBy: z.string().nullable(),
+  issuedAt: Timestamp,
+  endsAt: Timestamp,
+  credentialTtlSeconds: z.int(),
+  parents: z.array(GrantIdText),
+  policyDigest: z.string(),
+  version: z.int(),
+});
+export type Grant = z.infer<typeof Grant>;
+
+export const Credential = z.object({
+  id: z.string(),
+  type: z.literal("jwt"),
+  /** The secret: a compact JWS, RFC 9068. */
+  value: z.string(),
+  audience: z.string(),
+  expiresAt: Timestamp,
+});
+export type Credential = z.infer<typeof Credential>;
+
+/** 201: the grant and its first credential. */
+export const GrantAnswer = z.object({ grant: Grant, credential: Credential });
+export type GrantAnswer = z.infer<typeof GrantAnswer>;
+
+/** 200 to a dry run or a decision: what would happen. Nothing was granted. */
+export const DecisionAnswer = z.object({
+  outcome: z.enum(["allowed", "refused"]),
+  role: Name.nullable(),
+  upstream: Name.nullable(),
+  environments: z.array(Name),
+  ttlSeconds: z.int().nullable(),
+  reasons: z.array(ReasonBody).readonly(),
+  policyDigest: z.string(),
+});
+export type DecisionAnswer = z.infer<typeof DecisionAnswer>;
+
+export const GrantQuery = z.strictObject({
+  agent: Name.optional(),
+  task: Task.optional(),
+  role: Name.optional(),
+  environment: Name.optional(),
+  upstream: Name.optional(),
+  status: GrantStatus.optional(),
+  /** `next` of the page before. */
+  after: GrantIdText.optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_PAGE).optional(),
+});
+export type GrantQuery = z.infer<typeof GrantQuery>;
+
+export const GrantPage = z.object({ grants: z.array(Grant), next: GrantIdText.nullable() });
+export type GrantPage = z.infer<typeof GrantPage>;
+
+/** `?wait=30`: answer when the grant is no longer active, or after so many seconds. */
+export const WaitQuery = z.strictObject({ wait: z.coerce.number().int().min(0).max(MAX_WAIT_SECONDS).optional() });
+
+export const EndRequest = z.strictObject({ reason: ReasonText.optional() });
+
+/** `POST /v1/decisions`: would this agent be allowed, and why. */
+export const DecisionRequest = z.strictObject({
+  agent: Name,
+  permissions: z.array(Permission).min(1).max(MAX_PERMISSIONS),
+  role: Name.optional(),
+  ttl: DurationText.optional(),
+});

@@ -1,0 +1,58 @@
+// The wire contract of the record, of policy in force and of the broker's own keys.
+
+import * as z from "zod";
+import { Timestamp } from "./values.ts";
+
+const MAX_PAGE = 2000;
+
+/** Entries after this position, one canonical JSON leaf a line (application/x-ndjson). */
+export const AuditQuery = z.strictObject({
+  after: z.coerce.number().int().min(0).optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_PAGE).optional(),
+});
+
+/** The type of a signed head. */
+export const CHECKPOINT_TYPE = "valetkey-checkpoint+jwt";
+
+/** What a checkpoint's JWS says: the record had `seq` entries and ended in `hash`. */
+export const CheckpointClaims = z.object({ iss: z.string(), seq: z.int().min(0), hash: z.string(), at: z.int() });
+export type CheckpointClaims = z.infer<typeof CheckpointClaims>;
+
+export const CheckpointAnswer = z.object({
+  /** A compact JWS by the record key. Keep it elsewhere. */
+  checkpoint: z.string(),
+  /** The public half of the record key, as a JWK. */
+  key: z.record(z.string(), z.unknown()),
+});
+export type CheckpointAnswer = z.infer<typeof CheckpointAnswer>;
+
+export const ScopesAnswer = z.object({
+  digest: z.string(),
+  loadedAt: Timestamp,
+  counts: z.record(z.string(), z.int()),
+  warnings: z.array(z.string()),
+});
+export type ScopesAnswer = z.infer<typeof ScopesAnswer>;
+
+export const RotateRequest = z.strictObject({
+  /** The key is in wrong hands: verifiers refuse at once what it signed. */
+  compromised: z.boolean().optional(),
+});
+
+export const KeysAnswer = z.object({
+  keys: z.array(
+    z.object({
+      id: z.string(),
+      purpose: z.enum(["credential", "record"]),
+      state: z.enum(["next", "active", "retiring"]),
+      createdAt: Timestamp,
+    }),
+  ),
+});
+export type KeysAnswer = z.infer<typeof KeysAnswer>;
+
+export const ReadyAnswer = z.object({ ready: z.boolean(), problems: z.array(z.string()) });
+export type ReadyAnswer = z.infer<typeof ReadyAnswer>;
+
+export const ClockAnswer = z.object({ acknowledged: z.boolean(), now: Timestamp });
+export type ClockAnswer = z.infer<typeof ClockAnswer>;

@@ -1,0 +1,94 @@
+// The decision: may this agent have these permissions, by which role, for how long, and if not, every reason why.
+// Pure, and independent of any order: of roles, resources, permissions. Must never answer allowed out of doubt.
+
+import type { Reason } from "../core/errors.ts";
+import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
+import type { Allowed, Ceilings, Decision, PolicyRequest } from "./decision.ts";
+import { ttlTooLong, undeclaredAction, unsupportedRequirement } from "./explain.ts";
+import type { Judgement } from "./judge-role.ts";
+import { matchEnvironments } from "./match-environments.ts";
+import { findNamedRole, pickRole } from "./pick-role.ts";
+import { compareText, findMalformed, isCatalogued, type Question, resolveAsks, sortTexts } from "./question.ts";
+
+/** Expects what `GrantRequest` parsed; does not throw for it. */
+export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, ceilings: Ceilings): Decision {
+  const malformed = findMalformed(request);
+  if (malformed !== null) return { outcome: "refused", reasons: [malformed], role: request.role };
+
+  const asks = resolveAsks(request.permissions, scopes);
+  const environments = matchEnvironments(agent, asks, scopes);
+  const question: Question = {
+    agent,
+    asks: asks.filter(isCatalogued),
+    lacking: environments.lacking,
+    ttlSeconds: request.ttlSeconds,
+  };
+  const { judgement, reasons } =
+    request.role === null ? pickRole(question, scopes) : findNamedRole(request.role, question, scopes);
+
+  // Nothing stops at the first reason: whoever reads a refusal sees all that would have to change.
+  const [first, ...others] = [
+    ...environments.faults,
+    ...(judgement?.crosses === true ? [] : environments.mismatches),
+    ...reasons,
+    ...findUndeclared(question, scopes),
+    ...findOverCeiling(request, ceilings),
+    ...findUnsupported(judgement),
+  ];
+  if (first !== undefined) {
+    return { outcome: "refused", reasons: [first, ...others], role: request.role ?? judgement?.role.name ?? null };
+  }
+  // Without a role or a resource there is always a reason; if there were none, this still refuses.
+  const upstream = question.asks[0]?.resource.upstream;
+  if (judgement === null || upstream === undefined) {
+    const reason: Reason = { code: "no_role", message: `no role covers what agent ${agent.name} asks for` };
+    return { outcome: "refused", reasons: [reason], role: null };
+  }
+  return allow(judgement, upstream, question, ceilings);
+}
+
+function findUndeclared({ asks }: Question, scopes: ScopeSet): readonly Reason[] {
+  return asks
+    .filter(({ action, resource }) => scopes.upstreams.get(resource.upstream)?.actions.has(action) !== true)
+    .map(undeclaredAction);
+}
+
+function findOverCeiling({ ttlSeconds }: PolicyRequest, { maxTtlSeconds }: Ceilings): readonly Reason[] {
+  if (ttlSeconds === null || ttlSeconds <= maxTtlSeconds) return [];
+  return [ttlTooLong("VALETKEY_MAX_TTL", "this broker gives at most", maxTtlSeconds, ttlSeconds)];
+}
+
+/** A permission that requires something is refused as long as nothing can collect it. */
+function findUnsupported(judgement: Judgement | null): readonly Reason[] {
+  if (judgement === null) return [];
+  return judgement.requirements
+    .map((requirement) => unsupportedRequirement(judgement.role, requirement))
+    .toSorted((a, b) => compareText(a.message, b.message));
+}
+
+/** All asks are on one upstream: several were refused as malformed. */
+function allow(
+  { role, crosses }: Judgement,
+  upstream: string,
+  { agent, asks, ttlSeconds }: Question,
+  ceilings: Ceilings,
+): Allowed {
+  const permissions = asks.map(({ action, resource }) => ({
+    action,
+    resource: resource.id,
+    environments: sortTexts(resource.environments),
+  }));
+  const union = new Set<string>();
+  for (const { resource } of asks) for (const value of resource.environments) union.add(value);
+  const ttl = ttlSeconds ?? Math.min(role.ttl.defaultSeconds, role.ttl.maxSeconds, ceilings.maxTtlSeconds);
+  return {
+    outcome: "allowed",
+    role,
+    upstream,
+    permissions,
+    environments: sortTexts([...union]),
+    crossingFrom: crosses ? sortTexts(agent.environments) : null,
+    ttlSeconds: ttl,
+    credentialTtlSeconds: Math.min(role.ttl.credentialSeconds, ttl),
+  };
+}

@@ -1,0 +1,46 @@
+// What a decision is. `Allowed` carries everything that a grant needs, so that nothing is looked up a second time.
+
+import type { Reason } from "../core/errors.ts";
+import type { Permission } from "../api/values.ts";
+import type { Role } from "../scopes/scope-set.ts";
+
+export interface PolicyRequest {
+  readonly permissions: readonly Permission[];
+  /** Null: rule 8 picks it. */
+  readonly role: string | null;
+  /** Null: the role's default. */
+  readonly ttlSeconds: number | null;
+}
+
+/** Bounds of this broker that no role can lift. */
+export interface Ceilings {
+  readonly maxTtlSeconds: number;
+}
+
+export interface Allowed {
+  readonly outcome: "allowed";
+  readonly role: Role;
+  readonly upstream: string;
+  /** Each permission with the resolved environment values of its resource; duplicates removed. */
+  readonly permissions: readonly {
+    readonly action: string;
+    readonly resource: string;
+    readonly environments: readonly string[];
+  }[];
+  /** Union of those, sorted. */
+  readonly environments: readonly string[];
+  /** The agent's environments, when the role was needed to cross. */
+  readonly crossingFrom: readonly string[] | null;
+  readonly ttlSeconds: number;
+  readonly credentialTtlSeconds: number;
+}
+
+export interface Refused {
+  readonly outcome: "refused";
+  /** Environment reasons first; the first one's code is the problem's. */
+  readonly reasons: readonly [Reason, ...Reason[]];
+  /** The role that was named or picked, when there is exactly one. */
+  readonly role: string | null;
+}
+
+export type Decision = Allowed | Refused;

@@ -1,0 +1,31 @@
+// Whether one set of requirements demands everything that another does (semantics, rule 8). A partial order: many pairs
+// are not comparable, and then the answer is no both ways. Pure; must never answer yes out of doubt.
+
+import type { Requirements } from "../scopes/scope-set.ts";
+
+/** True when whatever satisfies `a` satisfies `b`. Null demands nothing. */
+export function requirementsInclude(a: Requirements | null, b: Requirements | null): boolean {
+  if (b === null) return true;
+  return (
+    includesApprovals(a?.approvals ?? null, b.approvals) &&
+    (a?.delaySeconds ?? 0) >= (b.delaySeconds ?? 0) &&
+    includesBackup(a?.backup ?? null, b.backup) &&
+    (!b.reason || a?.reason === true)
+  );
+}
+
+function includesApprovals(a: Requirements["approvals"], b: Requirements["approvals"]): boolean {
+  if (b === null) return true;
+  if (a === null || a.count < b.count) return false;
+  // Whoever may sign for `a` must be able to sign for `b`: fewer teams is stricter.
+  if (!a.from.every((team) => b.from.includes(team))) return false;
+  // Where signatures are counted team by team, only the same teams are surely as strict.
+  return !b.perTeam || (a.perTeam && b.from.every((team) => a.from.includes(team)));
+}
+
+function includesBackup(a: Requirements["backup"], b: Requirements["backup"]): boolean {
+  if (b === null) return true;
+  if (a === null || a.maxAgeSeconds > b.maxAgeSeconds) return false;
+  if (b.restoreTested && !a.restoreTested) return false;
+  return b.separateFrom.every((place) => a.separateFrom.includes(place));
+}

@@ -1,0 +1,61 @@
+// A folder of YAML into the policy in force: read and parsed in a worker, linked here.
+// Bounded in time and memory; whatever goes wrong is a problem, and then there is no set.
+
+import { Worker } from "node:worker_threads";
+import { buildScopeSet } from "./build.ts";
+import type { WorkerAnswer } from "./parse-worker.ts";
+import type { Problem } from "./problem.ts";
+import type { ScopeSet } from "./scope-set.ts";
+
+const TIMEOUT_MS = 30_000;
+const MAX_HEAP_MB = 1024;
+
+/** `keyFiles`: files that were read besides those of the folder, missing ones included. */
+export type LoadResult =
+  | { readonly set: ScopeSet; readonly keyFiles: readonly string[] }
+  | { readonly problems: readonly Problem[]; readonly keyFiles: readonly string[] };
+
+/** Never rejects: a folder that cannot be loaded has problems. */
+export async function loadScopes(folder: string): Promise<LoadResult> {
+  const answer = await parseInWorker(folder);
+  if ("problems" in answer) return answer;
+  return { ...buildScopeSet(answer.documents), keyFiles: answer.keyFiles };
+}
+
+async function parseInWorker(folder: string): Promise<WorkerAnswer> {
+  // Compiled code stands beside compiled code, sources beside sources.
+  const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+  const worker = new Worker(new URL(`./parse-worker${extension}`, import.meta.url), {
+    workerData: folder,
+    // The worker needs no configuration, and so sees none.
+    env: {},
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+  });
+  const failed = (message: string): WorkerAnswer => ({
+    problems: [{ file: folder, line: 0, column: 0, message }],
+    keyFiles: [],
+  });
+  const { promise, resolve } = Promise.withResolvers<WorkerAnswer>();
+  const timer = setTimeout(
+    () => resolve(failed(`expected scopes that parse within ${TIMEOUT_MS / 1000} s, found more: make them smaller`)),
+    TIMEOUT_MS,
+  );
+  // INVARIANT: `parse-worker.ts` posts nothing but a WorkerAnswer.
+  worker.once("message", (answer: WorkerAnswer) => resolve(answer));
+  worker.once("error", (error) =>
+    resolve(failed(`expected scopes that can be parsed, but parsing failed: ${describe(error)}`)),
+  );
+  worker.once("exit", () => resolve(failed("expected scopes that can be parsed, but parsing ended without an answer")));
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    await worker.terminate();
+  }
+}
+
+function describe(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return code === "ERR_WORKER_OUT_OF_MEMORY" ? "it needed too much memory" : "an unexpected fault";
+}

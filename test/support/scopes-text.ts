@@ -1,0 +1,122 @@
+// Scopes from text, for tests: a small working set, and what becomes of it when a document is added or changed.
+
+import { generateKeyPairSync } from "node:crypto";
+import { type BuildResult, buildScopeSet } from "../../src/scopes/build.ts";
+import { type KeyFileRead, parseDocuments, type SourceFile } from "../../src/scopes/parse.ts";
+import { formatProblem } from "../../src/scopes/problem.ts";
+import type { ScopeSet } from "../../src/scopes/scope-set.ts";
+
+/** A fresh public P-256 key as YAML flow. */
+export function newKey(): string {
+  return JSON.stringify(generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" }));
+}
+
+export function newEdKey(): string {
+  return JSON.stringify(generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }));
+}
+
+export const ENVIRONMENTS = `
+kind: Environment
+name: staging
+protected: false
+---
+kind: Environment
+name: production
+`;
+
+export const UPSTREAMS = `
+kind: Upstream
+name: shop
+type: service
+audience: https://shop.example
+environment: staging
+actions:
+  volume:read: { risk: read }
+  volume:delete: { risk: destructive }
+  key:create: { risk: mints-credentials }
+---
+kind: Upstream
+name: bank
+type: service
+audience: https://bank.example
+environment: production
+actions:
+  account:read: { risk: read }
+  account:close: { risk: destructive }
+`;
+
+export const PEOPLE = `
+kind: Person
+name: ada
+powers: [approve]
+teams: [oncall]
+keys: [${newKey()}]
+---
+kind: Agent
+name: coder
+owner: ada
+labels: { environment: staging, team: [platform, tools] }
+keys: [${newEdKey()}]
+`;
+
+export const RESOURCES = `
+kind: Resource
+id: shop:volume/a
+labels: { environment: staging }
+---
+kind: Resource
+id: bank:account/b
+labels: { environment: production }
+`;
+
+/** A role that is fine; `lines` replaces or adds top-level keys. */
+export function roleText(lines: Readonly<Record<string, string>> = {}): string {
+  const keys = {
+    kind: "Role",
+    name: "reader",
+    agents: "{ team: platform }",
+    environments: "[staging]",
+    permissions: "[{ actions: [volume:read], resources: { type: volume } }]",
+    ...lines,
+  };
+  return Object.entries(keys)
+    .map(([key, value]) => `${key}: ${value}`)
+    .join("\n");
+}
+
+export const ROLES = roleText();
+
+export function baseFiles(): SourceFile[] {
+  return [
+    { path: "scopes/environments.yaml", text: ENVIRONMENTS },
+    { path: "scopes/upstreams.yaml", text: UPSTREAMS },
+    { path: "scopes/people.yaml", text: PEOPLE },
+    { path: "scopes/resources.yaml", text: RESOURCES },
+    { path: "scopes/roles.yaml", text: ROLES },
+  ];
+}
+
+export const noKeyFiles = (): KeyFileRead => ({ outcome: "missing" });
+
+export function buildFiles(
+  files: readonly SourceFile[],
+  readKeyFile: (path: string) => KeyFileRead = noKeyFiles,
+): BuildResult {
+  const parsed = parseDocuments(files, readKeyFile);
+  return "problems" in parsed ? parsed : buildScopeSet(parsed.documents);
+}
+
+/** The working set and one more file, `scopes/x.yaml`. */
+export function buildWith(text: string, readKeyFile: (path: string) => KeyFileRead = noKeyFiles): BuildResult {
+  return buildFiles([...baseFiles(), { path: "scopes/x.yaml", text }], readKeyFile);
+}
+
+/** Formatted problems; empty when there is a set. */
+export function problemsOf(result: BuildResult): readonly string[] {
+  return "problems" in result ? result.problems.map(formatProblem) : [];
+}
+
+export function setOf(result: BuildResult): ScopeSet {
+  if ("problems" in result) throw new Error(`expected a set, found problems:\n${problemsOf(result).join("\n")}`);
+  return result.set;
+}

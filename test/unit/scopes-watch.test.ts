@@ -1,0 +1,191 @@
+// When a changed folder is taken, and when it is not. Time is a stand-in that the test moves.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { loadScopes } from "../../src/scopes/load.ts";
+import { type ScopesChange, type ScopesWatch, watchScopes } from "../../src/scopes/watch.ts";
+import { baseFiles, newKey } from "../support/scopes-text.ts";
+
+const SETTLE_MS = 2000;
+const POLL_MS = 30_000;
+
+let root: string;
+let folder: string;
+let open: ScopesWatch | null = null;
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "watch-"));
+  folder = join(root, "scopes");
+  mkdirSync(folder);
+  for (const { path, text } of baseFiles()) write(path.replace("scopes/", ""), text);
+});
+
+afterEach(async () => {
+  await open?.close();
+  open = null;
+  rmSync(root, { recursive: true, force: true });
+});
+
+function write(name: string, text: string): void {
+  writeFileSync(join(folder, name), text);
+}
+
+const environment = (name: string) => `kind: Environment\nname: ${name}\n`;
+
+/** Waits that end when the test says so, or when they are aborted. */
+function createTime() {
+  let pending: { milliseconds: number; end: () => void } | null = null;
+  const wait = (milliseconds: number, signal: AbortSignal): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const end = (): void => {
+      pending = null;
+      resolve();
+    };
+    pending = { milliseconds, end };
+    signal.addEventListener("abort", end, { once: true });
+    return promise;
+  };
+  /** Until a wait of this length is pending. */
+  const reach = (milliseconds: number) =>
+    vi.waitFor(() => expect(pending?.milliseconds).toBe(milliseconds), { timeout: 10_000, interval: 5 });
+  /** Lets that wait end. */
+  const pass = async (milliseconds: number): Promise<void> => {
+    await reach(milliseconds);
+    pending?.end();
+  };
+  return { wait, reach, pass };
+}
+
+async function start(onChange: (change: ScopesChange) => void | Promise<void> = () => undefined) {
+  const loaded = await loadScopes(folder);
+  if ("problems" in loaded) throw new Error("expected a set");
+  const time = createTime();
+  const changes: ScopesChange[] = [];
+  const failures: unknown[] = [];
+  const watch = watchScopes({
+    folder,
+    digest: loaded.set.digest,
+    onChange: async (change) => {
+      await onChange(change);
+      changes.push(change);
+    },
+    onFailure: (error) => failures.push(error),
+    settleMs: SETTLE_MS,
+    pollMs: POLL_MS,
+    wait: time.wait,
+  });
+  open = watch;
+  await time.pass(SETTLE_MS);
+  await time.reach(POLL_MS);
+  return { time, changes, failures, watch };
+}
+
+describe("watchScopes", () => {
+  it("hands over nothing while the content gives the digest in force", async () => {
+    const { changes, watch } = await start();
+    write("environments.yaml", `# a comment changes nothing\n${baseFiles()[0]?.text}`);
+    expect(await watch.reloadNow()).toBe("unchanged");
+    expect(changes).toEqual([]);
+  });
+
+  it("takes content that has not changed for the settling time (rule 34)", async () => {
+    const { changes, time } = await start();
+    write("new.yaml", environment("one"));
+    await time.pass(SETTLE_MS);
+    await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 10_000 });
+    expect(changes[0]).toSatisfy((change: ScopesChange) => "set" in change && change.set.environments.has("one"));
+  });
+
+  it("starts settling again when the content changes meanwhile (rule 34)", async () => {
+    const { changes, time } = await start();
+    write("new.yaml", environment("one"));
+    await time.reach(SETTLE_MS);
+    write("new.yaml", environment("two"));
+    await time.pass(SETTLE_MS);
+    await time.reach(SETTLE_MS);
+    expect(changes).toEqual([]);
+    await time.pass(SETTLE_MS);
+    await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 10_000 });
+    expect(changes[0]).toSatisfy((change: ScopesChange) => "set" in change && change.set.environments.has("two"));
+  });
+
+  it("finds by polling what no event told", async () => {
+    const { changes, time } = await start();
+    // A key file lies outside the watched folder.
+    write("agent.yaml", "kind: Agent\nname: x\nlabels: { environment: staging }\nkeys: [{ file: ../x.pub.jwk }]\n");
+    await time.pass(SETTLE_MS);
+    await time.pass(SETTLE_MS);
+    await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 10_000 });
+    await time.reach(POLL_MS);
+    writeFileSync(join(root, "x.pub.jwk"), newKey());
+    await time.pass(POLL_MS);
+    await time.pass(SETTLE_MS);
+    await vi.waitFor(() => expect(changes).toHaveLength(2), { timeout: 10_000 });
+  });
+
+  it("reports bad content once, keeps quiet when it is mended, and reports it again when it comes back", async () => {
+    const { changes, watch } = await start();
+    write("new.yaml", environment("Bad"));
+    expect(await watch.reloadNow()).toBe("rejected");
+    expect(await watch.reloadNow()).toBe("rejected");
+    expect(changes).toHaveLength(1);
+    expect(changes[0]).toMatchObject({ problems: [{ line: 2 }] });
+    write("new.yaml", "# nothing\n");
+    expect(await watch.reloadNow()).toBe("unchanged");
+    expect(changes).toHaveLength(1);
+    write("new.yaml", environment("Bad"));
+    expect(await watch.reloadNow()).toBe("rejected");
+    expect(changes).toHaveLength(2);
+  });
+
+  it("reloads at once when asked, also while content is settling", async () => {
+    const { changes, watch } = await start();
+    write("new.yaml", environment("one"));
+    expect(await watch.reloadNow()).toBe("changed");
+    expect(changes).toHaveLength(1);
+  });
+
+  it("answers everybody who asks at the same time", async () => {
+    const { changes, watch } = await start();
+    write("new.yaml", environment("one"));
+    expect(await Promise.all([watch.reloadNow(), watch.reloadNow(), watch.reloadNow()])).toEqual([
+      "changed",
+      "changed",
+      "changed",
+    ]);
+    expect(changes).toHaveLength(1);
+  });
+
+  it("reports a folder that went away and takes it when it is back", async () => {
+    const { changes, watch } = await start();
+    rmSync(folder, { recursive: true });
+    expect(await watch.reloadNow()).toBe("rejected");
+    mkdirSync(folder);
+    for (const { path, text } of baseFiles()) write(path.replace("scopes/", ""), text);
+    expect(await watch.reloadNow()).toBe("unchanged");
+    expect(changes).toHaveLength(1);
+  });
+
+  it("tries a set again that could not be put in force", async () => {
+    let broken = true;
+    const { changes, failures, watch } = await start(() => {
+      if (broken) throw new Error("the store does not answer");
+    });
+    write("new.yaml", environment("one"));
+    expect(await watch.reloadNow()).toBe("rejected");
+    expect(failures).toHaveLength(1);
+    broken = false;
+    expect(await watch.reloadNow()).toBe("changed");
+    expect(changes).toHaveLength(1);
+  });
+
+  it("hands over nothing once it is closed, and ends what waits", async () => {
+    const { changes, watch } = await start();
+    write("new.yaml", environment("one"));
+    await watch.close();
+    expect(await watch.reloadNow()).toBe("closed");
+    expect(changes).toEqual([]);
+  });
+});
