@@ -1,0 +1,248 @@
+// The only way a credential comes into being. Read `issueGrant` from top to bottom: that list is the security sequence.
+// INVARIANT: nothing is minted before its event is durable; what policy allowed is what the store wrote.
+
+import type { Credential, GrantRequest } from "../api/grants.ts";
+import { draftEvent } from "../audit/events.ts";
+import type { RecordPort } from "../audit/record-port.ts";
+import { parseDurationSeconds } from "../core/duration.ts";
+import { BrokerError } from "../core/errors.ts";
+import type { GuardedClock } from "../core/guarded-clock.ts";
+import { type CredentialId, drawRandomPart, newId, type RequestId } from "../core/ids.ts";
+import { upstreamOf } from "../core/names.ts";
+import type { ConsumedProof } from "../core/proof.ts";
+import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
+import { decide } from "../policy/decide.ts";
+import type { Allowed, Ceilings, Decision } from "../policy/decision.ts";
+import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
+import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
+import { refusalOf, retryOf, type RetryReason } from "./refusal.ts";
+
+export interface GrantDependencies {
+  readonly port: GrantPort;
+  readonly record: RecordPort;
+  readonly clock: GuardedClock;
+  readonly policy: () => ScopeSet;
+  readonly ceilings: Ceilings;
+  readonly minter: JwtMinter;
+}
+
+/** Who asks, by which proof, in which HTTP request. */
+export interface AgentCall {
+  readonly agent: Agent;
+  readonly proof: ConsumedProof;
+  readonly request: RequestId;
+}
+
+export type Issued =
+  | { readonly outcome: "issued"; readonly grant: StoredGrant; readonly credential: Credential }
+  | { readonly outcome: "simulated"; readonly decision: Decision; readonly policyDigest: string };
+
+/** A policy may be replaced between deciding and writing; more often than this it is not the policy. */
+const MAX_TRIES = 3;
+
+/** Throws a BrokerError with every reason when it is refused; the refusal is on record by then. */
+export async function issueGrant(
+  dependencies: GrantDependencies,
+  call: AgentCall,
+  body: GrantRequest,
+): Promise<Issued> {
+  for (let tries = 1; ; tries++) {
+    checkOneUpstream(body);
+    checkClock(dependencies.clock);
+    const scopes = dependencies.policy();
+    const asked = describeRequest(call, body, scopes);
+    const decision = decideRequest(dependencies, call, body, scopes);
+    if (body.dryRun === true) {
+      const refused = await simulate(dependencies, call, body, scopes, decision);
+      if (refused === null) return { outcome: "simulated", decision, policyDigest: scopes.digest };
+      if (refused.outcome === "policy_changed" && tries < MAX_TRIES) continue;
+      return refuse(dependencies, call, asked, refusalOf(refused));
+    }
+    if (decision.outcome === "refused") {
+      return refuse(dependencies, call, { ...asked, role: decision.role ?? asked.role }, decision.reasons);
+    }
+    const credential = newId("crd", dependencies.clock.at());
+    const written = await writeGrant(dependencies, call, body, scopes, decision, credential);
+    if (written.outcome === "policy_changed" && tries < MAX_TRIES) continue;
+    if (written.outcome !== "issued")
+      return refuse(dependencies, call, { ...asked, role: decision.role.name }, refusalOf(written));
+    return {
+      outcome: "issued",
+      grant: written.grant,
+      credential: await mintFor(dependencies, written.grant, credential, written.grant.issuedAt),
+    };
+  }
+}
+
+/** A grant is for one upstream, because a credential has one audience (rule 6). */
+function checkOneUpstream(body: GrantRequest): void {
+  const upstreams = new Set(body.permissions.map((permission) => upstreamOf(permission.resource)));
+  if (upstreams.size > 1) {
+    throw new BrokerError(
+      "malformed_request",
+      `the permissions are of ${upstreams.size} upstreams: ask for one grant an upstream`,
+    );
+  }
+}
+
+/** Rule 10: no instant is taken from clocks that disagree. */
+export function checkClock(clock: GuardedClock): void {
+  if (!clock.hasParted()) return;
+  throw new BrokerError(
+    "clock_behind",
+    "wall clock and monotonic clock have parted by more than 30 s: an administrator compares the time and runs `valetkey doctor --acknowledge-clock`",
+  );
+}
+
+function decideRequest(
+  { ceilings }: GrantDependencies,
+  call: AgentCall,
+  body: GrantRequest,
+  scopes: ScopeSet,
+): Decision {
+  const ttlSeconds = body.ttl === undefined ? null : parseDurationSeconds(body.ttl);
+  return decide(
+    { permissions: body.permissions, role: body.role ?? null, ttlSeconds },
+    agentNow(call, scopes),
+    scopes,
+    ceilings,
+  );
+}
+
+/** The agent as the policy that decides has it; one that was removed since it proved itself has nothing. */
+export function agentNow(call: AgentCall, scopes: ScopeSet): Agent {
+  const principal = scopes.principals.get(call.agent.name);
+  if (principal?.kind === "Agent") return principal;
+  throw new BrokerError("proof_invalid", "this agent is no longer registered");
+}
+
+/** Facts for the record. Environments are those of the catalogue; what is unknown has none. */
+function describeRequest(call: AgentCall, body: GrantRequest, scopes: ScopeSet) {
+  const [first] = body.permissions;
+  return {
+    agent: call.agent.name,
+    owner: call.agent.owner,
+    task: body.task,
+    role: body.role ?? null,
+    upstream: first === undefined ? null : upstreamOf(first.resource),
+    permissions: body.permissions.map(({ action, resource }) => ({
+      action,
+      resource,
+      environments: scopes.resources.get(resource)?.environments ?? [],
+    })),
+    request: call.request,
+    policy: scopes.digest,
+    reason: body.reason ?? null,
+  };
+}
+
+type Asked = ReturnType<typeof describeRequest>;
+
+/** Records the refusal, consuming the proof, and throws it. */
+async function refuse(
+  dependencies: GrantDependencies,
+  call: AgentCall,
+  asked: Asked,
+  reasons: readonly [RetryReason, ...RetryReason[]],
+): Promise<never> {
+  const [first] = reasons;
+  // A replayed proof proves nothing about who sent it: it is counted by the caller, not recorded under a name (rule 16).
+  if (first.code === "proof_replayed") throw new BrokerError("proof_replayed", first.message);
+  const event = draftEvent({ type: "grant.refused", ...asked, reasons });
+  const done = await dependencies.record.append({ at: dependencies.clock.at(), proof: call.proof, events: [event] });
+  if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+  throw new BrokerError(first.code, first.message, { reasons, ...retryOf(first) });
+}
+
+function limitOf(agent: string, decision: Decision, named: string | null, scopes: ScopeSet): RateLimit | null {
+  const role = decision.outcome === "allowed" ? decision.role : scopes.roles.get(decision.role ?? named ?? "");
+  return role === undefined || role.perMinute === null ? null : { agent, role: role.name, perMinute: role.perMinute };
+}
+
+/** Null when it was recorded and counted; otherwise why not. */
+async function simulate(
+  { port, clock }: GrantDependencies,
+  call: AgentCall,
+  body: GrantRequest,
+  scopes: ScopeSet,
+  decision: Decision,
+): Promise<GrantRefused | null> {
+  const { reason: _reason, ...asked } = describeRequest(call, body, scopes);
+  const role = decision.outcome === "allowed" ? decision.role.name : decision.role;
+  const reasons = decision.outcome === "allowed" ? [] : decision.reasons;
+  const done = await port.simulate({
+    at: clock.at(),
+    proof: call.proof,
+    limit: limitOf(call.agent.name, decision, asked.role, scopes),
+    agent: call.agent.name,
+    task: body.task,
+    policyDigest: scopes.digest,
+    event: draftEvent({
+      type: "grant.simulated",
+      ...asked,
+      role: role ?? asked.role,
+      decision: decision.outcome,
+      reasons,
+    }),
+  });
+  return done.outcome === "simulated" ? null : done;
+}
+
+function writeGrant(
+  { port, clock }: GrantDependencies,
+  call: AgentCall,
+  body: GrantRequest,
+  scopes: ScopeSet,
+  decision: Allowed,
+  credential: CredentialId,
+): ReturnType<GrantPort["issue"]> {
+  const { agent } = call;
+  const { ttlSeconds, credentialTtlSeconds, permissions, environments, crossingFrom, upstream } = decision;
+  const facts = {
+    agent: agent.name,
+    owner: agent.owner,
+    task: body.task,
+    role: decision.role.name,
+    upstream,
+    permissions,
+  };
+  return port.issue({
+    at: clock.at(),
+    proof: call.proof,
+    limit: limitOf(agent.name, decision, null, scopes),
+    grant: {
+      ...facts,
+      random: drawRandomPart(),
+      environments,
+      crossingFrom,
+      parents: [],
+      policyDigest: scopes.digest,
+      ttlSeconds,
+      credentialTtlSeconds,
+    },
+    event: draftEvent({
+      type: "grant.issued",
+      ...facts,
+      credential,
+      ttlSeconds,
+      reason: body.reason ?? null,
+      request: call.request,
+      policy: scopes.digest,
+    }),
+  });
+}
+
+/** Mints within the life of a grant that is on record. */
+export async function mintFor(
+  { policy, minter }: GrantDependencies,
+  grant: StoredGrant,
+  credential: CredentialId,
+  now: number,
+): Promise<Credential> {
+  const upstream = policy().upstreams.get(grant.upstream);
+  if (upstream === undefined)
+    throw new BrokerError("conflict", "the grant's upstream is no longer defined: ask for a new grant");
+  if (expiryOf(grant, now) * 1000 <= now)
+    throw new BrokerError("conflict", "the grant ends within a second: ask for a new one");
+  return minter.mint(grant, credential, upstream.audience, now);
+}

@@ -1,0 +1,110 @@
+// Puts a policy in force and ends the live grants that it would not give (semantics, rule 34). First the switch, in the
+// store, so that nothing more is granted under the old policy; then one cut-off per role and agent that lost something.
+// INVARIANT: the store remembers for which policy this was completed; a crash in between is made good at the next start.
+
+import { draftEvent } from "../audit/events.ts";
+import type { Reason } from "../core/errors.ts";
+import type { GuardedClock } from "../core/guarded-clock.ts";
+import { drawRandomPart } from "../core/ids.ts";
+import { decide } from "../policy/decide.ts";
+import type { Ceilings } from "../policy/decision.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
+import type { Feed } from "./feed.ts";
+import type { GrantShape, RevocationPort } from "./revocation-port.ts";
+
+export interface Narrowing {
+  /** Returns how many live grants ended. Does nothing where this policy is in force and swept already. */
+  activate(next: ScopeSet): Promise<{ readonly changed: boolean; readonly endedGrants: number }>;
+}
+
+interface Dependencies {
+  readonly port: RevocationPort;
+  readonly feed: Feed;
+  readonly clock: GuardedClock;
+  readonly ceilings: Ceilings;
+  /** Makes `next` what decisions use: called once the store has it in force. */
+  readonly onActivated: (next: ScopeSet) => void;
+}
+
+export function createNarrowing({ port, feed, clock, ceilings, onActivated }: Dependencies): Narrowing {
+  return {
+    activate: async (next) => {
+      const inForce = await port.policyInForce();
+      const changed = inForce.digest !== next.digest;
+      if (changed) {
+        const event = draftEvent({ type: "policy.activated", policy: next.digest, previousPolicy: inForce.digest });
+        await port.activatePolicy({ at: clock.at(), digest: next.digest, event });
+      }
+      onActivated(next);
+      if (inForce.swept === next.digest) return { changed, endedGrants: 0 };
+      let endedGrants = 0;
+      for (const lost of findLost(await port.liveShapes(next.digest, clock.at()), next, ceilings)) {
+        const target = { role: lost.role, agent: lost.agent };
+        const reason = "the policy in force would not give this any more";
+        const event = draftEvent({
+          type: "policy.narrowed",
+          target,
+          grants: lost.grants,
+          reasons: lost.reasons,
+          policy: next.digest,
+        });
+        const done = await port.cutOff({
+          at: clock.at(),
+          proof: null,
+          random: drawRandomPart(),
+          target,
+          reason,
+          by: "policy",
+          event,
+        });
+        // Without a proof nothing can be replayed: the type says more than can happen.
+        if (done.outcome !== "cut_off") continue;
+        feed.publish({ kind: "cut_off", cutOff: done.cutOff });
+        endedGrants += await port.countMet(done.cutOff, clock.at());
+      }
+      await port.markSwept(next.digest);
+      return { changed, endedGrants };
+    },
+  };
+}
+
+interface Lost {
+  readonly role: string;
+  readonly agent: string;
+  readonly grants: number;
+  readonly reasons: readonly Reason[];
+}
+
+/** Decides every kind of live grant again, with its own role pinned; answers the pairs of which any was refused. */
+function findLost(shapes: readonly GrantShape[], next: ScopeSet, ceilings: Ceilings): readonly Lost[] {
+  const lost = new Map<string, Lost>();
+  for (const shape of shapes) {
+    const reasons = decideAgain(shape, next, ceilings);
+    if (reasons.length === 0) continue;
+    const key = `${shape.role} ${shape.agent}`;
+    const before = lost.get(key);
+    lost.set(key, {
+      role: shape.role,
+      agent: shape.agent,
+      grants: (before?.grants ?? 0) + shape.grants,
+      reasons: before?.reasons ?? reasons,
+    });
+  }
+  return [...lost.values()];
+}
+
+function decideAgain(shape: GrantShape, next: ScopeSet, ceilings: Ceilings): readonly Reason[] {
+  const agent = next.principals.get(shape.agent);
+  if (agent?.kind !== "Agent") return [{ code: "no_role", message: `agent ${shape.agent} is no longer registered` }];
+  const request = { permissions: shape.permissions, role: shape.role, ttlSeconds: shape.longestTtlSeconds };
+  const decision = decide(request, agent, next, ceilings);
+  if (decision.outcome === "refused") return decision.reasons;
+  // The same permission on a resource that has moved to other environments is not what was granted.
+  const environmentsOf = (list: readonly { action: string; resource: string; environments: readonly string[] }[]) =>
+    list
+      .map((p) => `${p.action} ${p.resource} ${p.environments.toSorted().join(" ")}`)
+      .toSorted()
+      .join("\n");
+  if (environmentsOf(decision.permissions) === environmentsOf(shape.permissions)) return [];
+  return [{ code: "environment_mismatch", message: "the resource's environment label has changed" }];
+}

@@ -1,0 +1,111 @@
+// What the revocation room needs of a store. Every entry of the feed has a number that rises by one.
+
+import type { Instant } from "../core/clock.ts";
+import type { CutOff, CutOffTarget } from "../core/cutoff.ts";
+import type { RevocationId } from "../core/ids.ts";
+import type { LeafDraft } from "../core/leaf.ts";
+import type { ConsumedProof } from "../core/proof.ts";
+import type { NotWritten } from "../audit/record-port.ts";
+
+export interface StoredCutOff extends CutOff {
+  readonly reason: string;
+  readonly by: string;
+  /** The latest expiry ever answered when it was written, and tolerance (rule 14). */
+  readonly keptUntil: Instant;
+  /** While true, new requests for its grant or task are refused (rule 13). */
+  readonly closed: boolean;
+}
+
+/** Everything that a verifier must know, and the number of the feed's last entry. */
+export interface FeedSnapshot {
+  readonly number: number;
+  readonly cutOffs: readonly StoredCutOff[];
+  readonly frozen: readonly string[];
+  /** Signing keys that must not be accepted any more. */
+  readonly retiredKeys: readonly string[];
+}
+
+export interface GrantedPermission {
+  readonly action: string;
+  readonly resource: string;
+  readonly environments: readonly string[];
+}
+
+/** Live grants that are alike: same agent, role and permissions. For narrowing reloads. */
+export interface GrantShape {
+  readonly agent: string;
+  readonly role: string;
+  readonly upstream: string;
+  readonly permissions: readonly GrantedPermission[];
+  readonly longestTtlSeconds: number;
+  readonly grants: number;
+}
+
+export interface CutOffCommand {
+  readonly at: Instant;
+  /** Null for the broker's own: a narrowing reload. */
+  readonly proof: ConsumedProof | null;
+  readonly random: string;
+  readonly target: CutOffTarget;
+  readonly reason: string;
+  readonly by: string;
+  /** Gets the fields `revocation` and `before`. */
+  readonly event: LeafDraft;
+}
+
+/** `clock_behind` is never an outcome of these: stopping things must work when minting does not. */
+type Replayed = Extract<NotWritten, { readonly outcome: "proof_replayed" }>;
+
+export interface RevocationPort {
+  /** Durable when it returns. A grant or task target also closes it to new requests. */
+  cutOff(command: CutOffCommand): Promise<{ readonly outcome: "cut_off"; readonly cutOff: StoredCutOff } | Replayed>;
+
+  /** Writes the cut-off and closes the agent, at once. Frozen already: a further cut-off, still frozen. */
+  freeze(
+    command: CutOffCommand & { readonly agent: string },
+  ): Promise<{ readonly outcome: "frozen"; readonly cutOff: StoredCutOff } | Replayed>;
+
+  /** Not frozen: `not_frozen`, the proof is consumed, no event. */
+  unfreeze(command: {
+    readonly at: Instant;
+    readonly proof: ConsumedProof;
+    readonly agent: string;
+    readonly event: LeafDraft;
+  }): Promise<{ readonly outcome: "unfrozen" | "not_frozen"; readonly instant: Instant } | Replayed>;
+
+  /** Lifts every closure of the cut-off's grant or task. Not closed: `not_closed`, no event. */
+  reopen(command: {
+    readonly at: Instant;
+    readonly proof: ConsumedProof;
+    readonly id: RevocationId;
+    readonly event: LeafDraft;
+  }): Promise<
+    | { readonly outcome: "reopened" | "not_closed"; readonly cutOff: StoredCutOff }
+    | { readonly outcome: "not_found" }
+    | Replayed
+  >;
+
+  /** Null when unknown or forgotten. */
+  findCutOff(id: RevocationId): Promise<StoredCutOff | null>;
+
+  /** What is in force at `at`. Never waits for a write. */
+  snapshot(at: Instant): Promise<FeedSnapshot>;
+
+  /** Live grants that this cut-off ended and no earlier one had. */
+  countMet(cutOff: CutOff, at: Instant): Promise<number>;
+
+  /** Live at `at`, decided under another policy than `policyDigest`, and not voided by a cut-off. */
+  liveShapes(policyDigest: string, at: Instant): Promise<readonly GrantShape[]>;
+
+  /**
+   * Puts a policy in force with its event; from then on `issue` under another digest is refused.
+   * `swept` is the digest for which narrowing was last completed: null or another digest means work is left.
+   */
+  activatePolicy(command: {
+    readonly at: Instant;
+    readonly digest: string;
+    readonly event: LeafDraft;
+  }): Promise<{ readonly instant: Instant }>;
+  markSwept(digest: string): Promise<void>;
+  policyInForce(): Promise<{ readonly digest: string | null; readonly swept: string | null }>;
+}

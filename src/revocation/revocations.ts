@@ -1,0 +1,138 @@
+// What security does: cut off, freeze, unfreeze, reopen. Each is durable, and told to the feed, before it is answered.
+// These work when minting does not: a clock that jumped or a policy that cannot be read stops none of them.
+
+import { draftEvent } from "../audit/events.ts";
+import type { GuardedClock } from "../core/guarded-clock.ts";
+import type { CutOffTarget } from "../core/cutoff.ts";
+import { BrokerError } from "../core/errors.ts";
+import { drawRandomPart, type GrantId, type RequestId, type RevocationId } from "../core/ids.ts";
+import type { ConsumedProof } from "../core/proof.ts";
+import type { Person, ScopeSet } from "../scopes/scope-set.ts";
+import type { Feed } from "./feed.ts";
+import type { FeedSnapshot, RevocationPort, StoredCutOff } from "./revocation-port.ts";
+
+/** Who does it, and the proof that the transition consumes. */
+export interface PersonCall {
+  readonly person: Person;
+  readonly proof: ConsumedProof;
+  readonly request: RequestId;
+}
+
+export interface Met {
+  readonly cutOff: StoredCutOff;
+  readonly liveGrants: number;
+}
+
+export interface Revocations {
+  revoke(call: PersonCall, target: CutOffTarget, reason: string): Promise<Met & { readonly warning: string | null }>;
+  /** A person ends one grant: a cut-off, so that verifiers learn it. */
+  endGrant(call: PersonCall, grant: GrantId, reason: string): Promise<Met>;
+  freeze(call: PersonCall, agent: string, reason: string): Promise<Met>;
+  /** Throws `power_missing` for the agent's owner (rule 19). False: it was not frozen. */
+  unfreeze(call: PersonCall, agent: string, reason: string): Promise<boolean>;
+  reopen(call: PersonCall, id: RevocationId, reason: string): Promise<StoredCutOff>;
+  list(): Promise<FeedSnapshot>;
+}
+
+interface Dependencies {
+  readonly port: RevocationPort;
+  readonly feed: Feed;
+  readonly clock: GuardedClock;
+  readonly policy: () => ScopeSet;
+  /** Called after each change, so that long polls look again. */
+  readonly onChange: () => void;
+}
+
+export function createRevocations({ port, feed, clock, policy, onChange }: Dependencies): Revocations {
+  const facts = ({ person, request }: PersonCall) => ({ person: person.name, request, policy: policy().digest });
+  /** Tells verifiers first, counts afterwards: nothing waits for a number. */
+  const announce = async (
+    done: { outcome: string; cutOff: StoredCutOff } | { outcome: "proof_replayed" },
+  ): Promise<Met> => {
+    if (!("cutOff" in done)) throw replayed();
+    feed.publish({ kind: "cut_off", cutOff: done.cutOff });
+    onChange();
+    return { cutOff: done.cutOff, liveGrants: await port.countMet(done.cutOff, clock.at()) };
+  };
+  const base = ({ person, proof }: PersonCall, target: CutOffTarget, reason: string) => ({
+    at: clock.at(),
+    proof,
+    random: drawRandomPart(),
+    target,
+    reason,
+    by: person.name,
+  });
+
+  return {
+    revoke: async (call, target, reason) => {
+      const event = draftEvent({ type: "cutoff.created", target, reason, ...facts(call) });
+      const met = await announce(await port.cutOff({ ...base(call, target, reason), event }));
+      return { ...met, warning: findUnknownName(target, policy()) };
+    },
+    endGrant: async (call, grant, reason) => {
+      const target = { grant };
+      const event = draftEvent({ type: "grant.revoked", grant, target, reason, ...facts(call) });
+      return announce(await port.cutOff({ ...base(call, target, reason), event }));
+    },
+    freeze: async (call, agent, reason) => {
+      const target = { agent };
+      const event = draftEvent({ type: "agent.frozen", agent, target, reason, ...facts(call) });
+      return announce(await port.freeze({ ...base(call, target, reason), agent, event }));
+    },
+    unfreeze: async (call, agent, reason) => {
+      const principal = policy().principals.get(agent);
+      if (principal?.kind === "Agent" && principal.owner === call.person.name) {
+        throw new BrokerError(
+          "power_missing",
+          `${call.person.name} owns ${agent}: another person with the power revoke must lift the freeze`,
+        );
+      }
+      const event = draftEvent({ type: "agent.unfrozen", agent, reason, ...facts(call) });
+      const done = await port.unfreeze({ at: clock.at(), proof: call.proof, agent, event });
+      if (done.outcome === "proof_replayed") throw replayed();
+      return done.outcome === "unfrozen";
+    },
+    reopen: async (call, id, reason) => {
+      const known = await port.findCutOff(id);
+      if (known === null) throw notFound(id);
+      const event = draftEvent({
+        type: "cutoff.reopened",
+        revocation: id,
+        target: known.target,
+        reason,
+        ...facts(call),
+      });
+      const done = await port.reopen({ at: clock.at(), proof: call.proof, id, event });
+      if (done.outcome === "proof_replayed") throw replayed();
+      if (done.outcome === "not_found") throw notFound(id);
+      if (done.outcome === "not_closed") {
+        throw new BrokerError(
+          "conflict",
+          "this revocation keeps nothing closed: only those of a grant or a task do, until they are reopened",
+        );
+      }
+      return done.cutOff;
+    },
+    list: () => port.snapshot(clock.at()),
+  };
+}
+
+function replayed(): BrokerError {
+  return new BrokerError("proof_replayed", "make a new proof for every call");
+}
+
+function notFound(id: RevocationId): BrokerError {
+  return new BrokerError("not_found", `there is no revocation ${id}`);
+}
+
+/** A name that policy does not know is revoked all the same, but is probably misspelt: say so. */
+function findUnknownName(target: CutOffTarget, scopes: ScopeSet): string | null {
+  const { agent, role, environment, upstream } = target;
+  const unknown = (kind: string, name: string): string =>
+    `the policy in force has no ${kind} ${name}: was another one meant?`;
+  if (agent !== undefined && scopes.principals.get(agent)?.kind !== "Agent") return unknown("agent", agent);
+  if (role !== undefined && !scopes.roles.has(role)) return unknown("role", role);
+  if (environment !== undefined && !scopes.environments.has(environment)) return unknown("environment", environment);
+  if (upstream !== undefined && !scopes.upstreams.has(upstream)) return unknown("upstream", upstream);
+  return null;
+}

@@ -1,0 +1,203 @@
+// The broker's own signing keys: `credential` signs JWTs, `record` signs checkpoints and the feed.
+// A key is published before it signs and stays published until what it signed has expired; a compromised one is
+// retired at once, and verifiers learn it by the feed. Private keys are sealed at rest and never leave this file.
+
+import { type CryptoKey, exportJWK, generateKeyPair, importJWK, SignJWT, type JWK, type JWTPayload } from "jose";
+import { draftEvent, type Event } from "../audit/events.ts";
+import { canonicalJson } from "../core/canonical-json.ts";
+import { CLOCK_TOLERANCE_MS, type Instant } from "../core/clock.ts";
+import { BrokerError } from "../core/errors.ts";
+import { type KeyId, newId } from "../core/ids.ts";
+import type { ConsumedProof } from "../core/proof.ts";
+import type { KeyPort, KeyPurpose, KeyState, StoredKey } from "./key-port.ts";
+import type { Sealer } from "./sealer.ts";
+
+const ALGORITHM = "ES256";
+const PURPOSES: readonly KeyPurpose[] = ["credential", "record"];
+
+export interface KeyRing {
+  /** A compact JWS by the active key of this purpose. */
+  sign(purpose: KeyPurpose, type: string, claims: JWTPayload): Promise<string>;
+  /** A JWK set of what verifies: next, active and retiring keys. */
+  publicKeys(purpose: KeyPurpose): { readonly keys: readonly JWK[] };
+  activeKey(purpose: KeyPurpose): JWK;
+  list(): readonly Pick<StoredKey, "id" | "purpose" | "state" | "createdAt">[];
+  /** Signs with new keys from now on. Compromised: everything that signed so far is void. */
+  rotate(by: { readonly person: string; readonly proof: ConsumedProof; readonly compromised: boolean }): Promise<void>;
+  /** What the schedule asks for at this instant; called now and then. */
+  tick(): Promise<void>;
+}
+
+interface Dependencies {
+  readonly port: KeyPort;
+  readonly sealer: Sealer;
+  readonly at: () => Instant;
+  readonly policyDigest: () => string;
+  readonly rotationSeconds: number;
+  /** The longest life of anything signed. */
+  readonly maxTtlSeconds: number;
+  /** Told of each key that verifiers must refuse from now on, in the order of the feed. */
+  readonly onRetired: (retired: readonly { readonly id: KeyId; readonly number: number }[]) => void;
+}
+
+interface LoadedKey extends StoredKey {
+  readonly privateKey: CryptoKey;
+}
+
+type NewKey = Omit<StoredKey, "createdAt" | "stateAt">;
+interface Change {
+  readonly add: NewKey[];
+  readonly moves: { readonly id: KeyId; readonly state: KeyState }[];
+  readonly events: Event[];
+}
+
+/** Loads the ring and makes the first keys where there are none. */
+export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing> {
+  const { port, sealer, at, policyDigest } = dependencies;
+  let loaded: readonly LoadedKey[] = [];
+  let changing: Promise<unknown> = Promise.resolve();
+
+  const load = async (): Promise<void> => {
+    const stored = await port.keys();
+    loaded = await Promise.all(stored.map((key) => openKey(sealer, key)));
+  };
+  const active = (purpose: KeyPurpose): LoadedKey => {
+    const key = loaded.find((candidate) => candidate.purpose === purpose && candidate.state === "active");
+    if (key === undefined) throw new BrokerError("internal", "no signing key is active");
+    return key;
+  };
+  const apply = async (change: Change, proof: ConsumedProof | null): Promise<void> => {
+    const done = await port.changeKeys({
+      at: at(),
+      proof,
+      add: change.add,
+      moves: change.moves,
+      events: change.events.map(draftEvent),
+    });
+    if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+    try {
+      await load();
+    } catch (cause) {
+      // What is retired on record must not sign again, and verifiers must hear of it, whatever else fails.
+      const retired = new Set(done.retired.map(({ id }) => id));
+      loaded = loaded.filter((key) => !retired.has(key.id));
+      throw cause;
+    } finally {
+      if (done.retired.length > 0) dependencies.onRetired(done.retired);
+    }
+  };
+  /** Changes follow one another: two rotations at once must not both promote one key. */
+  const inTurn = (step: () => Promise<void>): Promise<void> => {
+    const next = changing.then(step);
+    changing = next.catch(() => undefined);
+    return next;
+  };
+  const plan = async (purpose: KeyPurpose, person: string | null, compromised: boolean): Promise<Change> => {
+    const change: Change = { add: [], moves: [], events: [] };
+    const policy = policyDigest();
+    const ours = loaded.filter((key) => key.purpose === purpose);
+    const promote = (id: KeyId): void =>
+      void change.events.push({ type: "key.promoted", key: id, purpose, person, policy });
+    const add = async (state: "next" | "active"): Promise<void> => {
+      const key = await makeKey(sealer, purpose, state, at());
+      change.add.push(key);
+      change.events.push({ type: "key.created", key: key.id, purpose, policy });
+      if (state === "active") promote(key.id);
+    };
+    const next = ours.find((key) => key.state === "next");
+    // Who could copy the active key could copy the next one too.
+    if (compromised || next === undefined) await add("active");
+    else {
+      change.moves.push({ id: next.id, state: "active" });
+      promote(next.id);
+    }
+    for (const key of ours) {
+      if (compromised) change.moves.push({ id: key.id, state: "retired" });
+      else if (key.state === "active") change.moves.push({ id: key.id, state: "retiring" });
+      if (compromised) change.events.push({ type: "key.retired", key: key.id, purpose, compromised, person, policy });
+    }
+    await add("next");
+    return change;
+  };
+  const merge = (changes: readonly Change[]): Change => ({
+    add: changes.flatMap((change) => change.add),
+    moves: changes.flatMap((change) => change.moves),
+    events: changes.flatMap((change) => change.events),
+  });
+
+  await load();
+  const missing = PURPOSES.filter(
+    (purpose) => !loaded.some((key) => key.purpose === purpose && key.state === "active"),
+  );
+  if (missing.length > 0)
+    await apply(merge(await Promise.all(missing.map((purpose) => plan(purpose, null, false)))), null);
+
+  return {
+    sign: (purpose, type, claims) => {
+      const key = active(purpose);
+      return new SignJWT(claims).setProtectedHeader({ alg: ALGORITHM, typ: type, kid: key.id }).sign(key.privateKey);
+    },
+    publicKeys: (purpose) => ({ keys: loaded.filter((key) => key.purpose === purpose).map(publicJwk) }),
+    activeKey: (purpose) => publicJwk(active(purpose)),
+    list: () => loaded.map(({ id, purpose, state, createdAt }) => ({ id, purpose, state, createdAt })),
+    rotate: ({ person, proof, compromised }) =>
+      inTurn(async () =>
+        apply(merge(await Promise.all(PURPOSES.map((purpose) => plan(purpose, person, compromised)))), proof),
+      ),
+    tick: () =>
+      inTurn(async () => {
+        const now = at();
+        const changes: Change[] = [];
+        for (const purpose of PURPOSES) {
+          if (now - active(purpose).stateAt >= dependencies.rotationSeconds * 1000)
+            changes.push(await plan(purpose, null, false));
+        }
+        const overlapMs = dependencies.maxTtlSeconds * 1000 + CLOCK_TOLERANCE_MS;
+        for (const key of loaded) {
+          if (key.state !== "retiring" || now - key.stateAt < overlapMs) continue;
+          const event: Event = {
+            type: "key.retired",
+            key: key.id,
+            purpose: key.purpose,
+            compromised: false,
+            person: null,
+            policy: policyDigest(),
+          };
+          changes.push({ add: [], moves: [{ id: key.id, state: "retired" }], events: [event] });
+        }
+        if (changes.length > 0) await apply(merge(changes), null);
+      }),
+  };
+}
+
+async function makeKey(sealer: Sealer, purpose: KeyPurpose, state: "next" | "active", at: Instant): Promise<NewKey> {
+  const id = newId("key", at);
+  const { publicKey, privateKey } = await generateKeyPair(ALGORITHM, { extractable: true });
+  const [publicPart, privatePart] = await Promise.all([exportJWK(publicKey), exportJWK(privateKey)]);
+  return {
+    id,
+    purpose,
+    state,
+    publicJwk: { ...publicPart },
+    sealed: sealer.seal("signing-key", id, Buffer.from(JSON.stringify(privatePart))),
+  };
+}
+
+async function openKey(sealer: Sealer, key: StoredKey): Promise<LoadedKey> {
+  const jwk: JWK = JSON.parse(Buffer.from(sealer.open("signing-key", key.id, key.sealed)).toString());
+  // Only the private half is sealed: a public half that was put beside it would be published as ours.
+  const { kty, crv, x, y } = jwk;
+  if (canonicalJson({ kty, crv, x, y }) !== canonicalJson(key.publicJwk)) {
+    throw new BrokerError(
+      "internal",
+      `the public half of the signing key ${key.id} is not that of its sealed half: the store was changed, restore it`,
+    );
+  }
+  const privateKey = await importJWK(jwk, ALGORITHM, { extractable: false });
+  if (privateKey instanceof Uint8Array) throw new BrokerError("internal", "a sealed signing key is not a private key");
+  return { ...key, privateKey };
+}
+
+function publicJwk(key: StoredKey): JWK {
+  return { ...key.publicJwk, kid: key.id, alg: ALGORITHM, use: "sig" };
+}

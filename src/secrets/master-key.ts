@@ -1,0 +1,91 @@
+// The master key: 32 random bytes in a file of mode 0600. Made only for an empty store; otherwise a missing or
+// different one is a start-up error (semantics, rule 33), because nothing that was sealed would open.
+
+import { randomBytes } from "node:crypto";
+import { mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { Secret } from "../core/secret.ts";
+import type { KeyPort } from "./key-port.ts";
+import { createSealer, type Sealer } from "./sealer.ts";
+
+const KEY_BYTES = 32;
+const CHECK_NAME = "check";
+const CHECK_TEXT = "valetkey";
+
+/** What stops a start, with the next step. */
+export class MasterKeyError extends Error {}
+
+/** Reads the master key, makes it where that is allowed, and proves that it is the store's. */
+export async function openSealer(file: string, keys: KeyPort): Promise<Sealer> {
+  const check = await keys.masterKeyCheck();
+  let bytes = await readKeyFile(file);
+  if (bytes === null) {
+    if (check !== null) {
+      throw new MasterKeyError(
+        `the master key ${file} is missing but the store has sealed data: restore the file from its backup, or set VALETKEY_MASTER_KEY_FILE to where it is`,
+      );
+    }
+    bytes = await writeKeyFile(file);
+  }
+  const sealer = createSealer(new Secret(bytes));
+  if (check === null) {
+    await keys.writeMasterKeyCheck(sealer.seal("master-key-check", CHECK_NAME, Buffer.from(CHECK_TEXT)));
+    return sealer;
+  }
+  try {
+    sealer.open("master-key-check", CHECK_NAME, check);
+  } catch {
+    throw new MasterKeyError(
+      `the master key ${file} is not the one that sealed this store: restore the right file, or point VALETKEY_STORE at the store that it belongs to`,
+    );
+  }
+  return sealer;
+}
+
+async function readKeyFile(file: string): Promise<Uint8Array | null> {
+  const handle = await open(file, "r").catch((cause: unknown) => {
+    const code = cause instanceof Error && "code" in cause ? cause.code : null;
+    if (code === "ENOENT") return null;
+    throw new MasterKeyError(
+      `the master key ${file} cannot be read (${String(code ?? "unknown")}): check its owner and mode`,
+    );
+  });
+  if (handle === null) return null;
+  try {
+    const stat = await handle.stat();
+    const { mode } = stat;
+    if (!stat.isFile())
+      throw new MasterKeyError(`the master key ${file} is not a file: point VALETKEY_MASTER_KEY_FILE at one`);
+    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+      throw new MasterKeyError(`the master key ${file} can be read by others: run chmod 600 on it`);
+    }
+    // One byte more than a key has: a longer file must not be cut to fit.
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(KEY_BYTES + 1), 0, KEY_BYTES + 1, 0);
+    if (bytesRead !== KEY_BYTES)
+      throw new MasterKeyError(`the master key ${file} must have exactly ${KEY_BYTES} bytes`);
+    return buffer.subarray(0, KEY_BYTES);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function writeKeyFile(file: string): Promise<Uint8Array> {
+  const bytes = randomBytes(KEY_BYTES);
+  const failed = (cause: NodeJS.ErrnoException): never => {
+    if (cause.code === "EEXIST")
+      throw new MasterKeyError(`the master key ${file} was made by another start at this moment: start again`);
+    throw new MasterKeyError(
+      `the master key ${file} cannot be made (${cause.code ?? "unknown"}): check the folder's owner and mode`,
+    );
+  };
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 }).catch(failed);
+  // `wx`: two brokers that start at once must not each make one.
+  const handle = await open(file, "wx", 0o600).catch(failed);
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return bytes;
+}

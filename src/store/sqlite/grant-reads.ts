@@ -1,0 +1,205 @@
+// Questions about grants. Every one looks at a bounded number of rows and says where to go on, so that a long list
+// never keeps the reader from the next question. Never writes.
+
+import type { DatabaseSync } from "node:sqlite";
+import type { Instant } from "../../core/clock.ts";
+import type { GrantId } from "../../core/ids.ts";
+import type { FoundGrant, GrantFilter } from "../../grants/grant-port.ts";
+import type { GrantShape } from "../../revocation/revocation-port.ts";
+import type { CutOff } from "../../core/cutoff.ts";
+import { type CutOffIndex, findVoiding, indexCutOffs } from "./cutoff-index.ts";
+import { grantOf, namesFromJson, permissionsFromJson, subjectOf } from "./rows.ts";
+import { idAfter, oldestLiveId } from "./scan.ts";
+
+/** Looked at for one answer: some tens of milliseconds. */
+const SCANNED_ROWS = 20_000;
+const LAST_ID = "grt_~";
+
+export interface ListPart {
+  readonly found: readonly FoundGrant[];
+  /** Go on after this id; null when there is nothing more. */
+  readonly next: GrantId | null;
+}
+
+export interface CountPart<Value> {
+  readonly value: Value;
+  readonly next: string | null;
+}
+
+/** What the questions need to know of the store at this moment. */
+export interface ReadContext {
+  readonly cutOffs: CutOffIndex;
+  readonly longestTtlMs: number;
+}
+
+export interface ListQuestion {
+  readonly filter: GrantFilter;
+  readonly at: Instant;
+  readonly limit: number;
+}
+
+export interface CountQuestion {
+  readonly cutOff: CutOff;
+  readonly at: Instant;
+  readonly after: string | null;
+}
+
+export interface ShapesQuestion {
+  readonly policyDigest: string;
+  readonly at: Instant;
+  readonly after: string | null;
+}
+
+const IS_LIVE =
+  "ended_at IS NULL AND ends_at > $at AND ($anyVoid = 0 OR NOT is_void(id, agent, task, role, upstream, environments, parents))";
+
+export function prepareGrantReads(db: DatabaseSync) {
+  /** The cut-offs that `is_void` holds grants against; set by the question that runs. */
+  let voiding = indexCutOffs([]);
+  /** Most grants share a few lists of environments. */
+  let lastText = "[]";
+  let lastNames: readonly string[] = [];
+  db.function("is_void", (id, agent, task, role, upstream, environments, parents) => {
+    const grants = parents === "[]" ? [String(id)] : [...namesFromJson(parents), String(id)];
+    if (environments !== lastText) [lastText, lastNames] = [String(environments), namesFromJson(environments)];
+    const subject = { agents: [String(agent)], task: String(task), role: String(role), upstream: String(upstream) };
+    return findVoiding(voiding, { ...subject, grants, environments: lastNames }) === null ? 0 : 1;
+  });
+
+  const one = db.prepare("SELECT * FROM grants WHERE id = ?");
+  const passes =
+    "id < $before AND id >= $end AND ($role IS NULL OR role = $role) AND ($upstream IS NULL OR upstream = $upstream)" +
+    " AND ($environment IS NULL OR instr(environments, $environment) > 0)" +
+    " AND ($agent IS NULL OR agent = $agent) AND ($task IS NULL OR task = $task)" +
+    ` AND ($active IS NULL OR $active = (${IS_LIVE})) ORDER BY id DESC LIMIT $limit`;
+  const lists = {
+    agent: db.prepare(`SELECT * FROM grants INDEXED BY grants_by_agent WHERE agent = $agent AND ${passes}`),
+    task: db.prepare(`SELECT * FROM grants INDEXED BY grants_by_task WHERE task = $task AND ${passes}`),
+    all: db.prepare(`SELECT * FROM grants NOT INDEXED WHERE ${passes}`),
+  };
+  const before = `id < ? ORDER BY id DESC LIMIT 1 OFFSET ${SCANNED_ROWS - 1}`;
+  const ends = {
+    agent: db.prepare(`SELECT id FROM grants WHERE agent = ? AND ${before}`),
+    task: db.prepare(`SELECT id FROM grants WHERE task = ? AND ${before}`),
+    all: db.prepare(`SELECT id FROM grants WHERE ${before}`),
+  };
+
+  const matches =
+    `id > $after AND id <= $last AND ${IS_LIVE}` +
+    " AND ($role IS NULL OR role = $role) AND ($upstream IS NULL OR upstream = $upstream)" +
+    // Names and ids are of closed alphabets without quotes: a quoted one is found in JSON text exactly.
+    " AND ($environment IS NULL OR instr(environments, $environment) > 0)" +
+    " AND ($grant IS NULL OR id = substr($grant, 2, 30) OR instr(parents, $grant) > 0)" +
+    " AND ($agent IS NULL OR agent = $agent) AND ($task IS NULL OR task = $task)";
+  const windows = {
+    agent: db.prepare(
+      `SELECT id FROM grants WHERE agent = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ${SCANNED_ROWS - 1}`,
+    ),
+    task: db.prepare(`SELECT id FROM grants WHERE task = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ${SCANNED_ROWS - 1}`),
+    all: db.prepare(`SELECT id FROM grants WHERE id > ? ORDER BY id LIMIT 1 OFFSET ${SCANNED_ROWS - 1}`),
+  };
+  const counts = {
+    agent: db.prepare(
+      `SELECT count(*) AS n FROM grants INDEXED BY grants_by_agent WHERE agent = $agent AND ${matches}`,
+    ),
+    task: db.prepare(`SELECT count(*) AS n FROM grants INDEXED BY grants_by_task WHERE task = $task AND ${matches}`),
+    all: db.prepare(`SELECT count(*) AS n FROM grants NOT INDEXED WHERE ${matches}`),
+  };
+  const shapes = db.prepare(
+    "SELECT agent, role, upstream, permissions, max(ttl_seconds) AS longest, count(*) AS n FROM grants NOT INDEXED" +
+      ` WHERE id > $after AND id <= $last AND policy_digest <> $digest AND ${IS_LIVE} GROUP BY agent, role, upstream, permissions`,
+  );
+
+  return {
+    find(context: ReadContext, id: GrantId): FoundGrant | null {
+      const row = one.get(id);
+      if (row === undefined) return null;
+      const grant = grantOf(row);
+      return { grant, cutOff: findVoiding(context.cutOffs, subjectOf(grant))?.id ?? null };
+    },
+
+    list(context: ReadContext, { filter, at, limit }: ListQuestion): ListPart {
+      const before = filter.after ?? LAST_ID;
+      const via = viaOf(filter);
+      const end = via === "all" ? ends.all.get(before) : ends[via].get(filter[via] ?? "", before);
+      const endId = end === undefined ? null : String(end["id"]);
+      const oldest = filter.status === "active" ? oldestLiveId(at, context.longestTtlMs) : "";
+      const isLast = endId === null || endId < oldest;
+      voiding = context.cutOffs;
+      const rows = lists[via].all({
+        before,
+        end: isLast ? oldest : endId,
+        agent: filter.agent ?? null,
+        task: filter.task ?? null,
+        role: filter.role ?? null,
+        upstream: filter.upstream ?? null,
+        environment: quoted(filter.environment),
+        active: filter.status === undefined ? null : Number(filter.status === "active"),
+        anyVoid: voiding.all.length > 0 ? 1 : 0,
+        at,
+        limit,
+      });
+      const found = rows.map((row) => {
+        const grant = grantOf(row);
+        return { grant, cutOff: findVoiding(context.cutOffs, subjectOf(grant))?.id ?? null };
+      });
+      // An id of the grants table.
+      return { found, next: isLast || found.length === limit ? null : (endId as GrantId) };
+    },
+
+    countMet(context: ReadContext, { cutOff, at, after }: CountQuestion): CountPart<number> {
+      const { target } = cutOff;
+      const from = after ?? oldestLiveId(at, context.longestTtlMs);
+      const via = viaOf(target);
+      const end = via === "all" ? windows.all.get(from) : windows[via].get(target[via] ?? "", from);
+      const next = end === undefined ? null : String(end["id"]);
+      const newest = idAfter(cutOff.before);
+      voiding = indexCutOffs(context.cutOffs.all.filter((each) => each.number < cutOff.number));
+      const row = counts[via].get({
+        after: from,
+        last: next !== null && next < newest ? next : newest,
+        at,
+        anyVoid: voiding.all.length > 0 ? 1 : 0,
+        agent: target.agent ?? null,
+        task: target.task ?? null,
+        role: target.role ?? null,
+        upstream: target.upstream ?? null,
+        environment: quoted(target.environment),
+        grant: quoted(target.grant),
+      });
+      const isNamed = Object.values(target).some((value) => value !== undefined);
+      return { value: isNamed ? Number(row?.["n"] ?? 0) : 0, next: next !== null && next < newest ? next : null };
+    },
+
+    liveShapes(context: ReadContext, { policyDigest, at, after }: ShapesQuestion): CountPart<readonly GrantShape[]> {
+      const from = after ?? oldestLiveId(at, context.longestTtlMs);
+      const end = windows.all.get(from);
+      const next = end === undefined ? null : String(end["id"]);
+      voiding = context.cutOffs;
+      const anyVoid = voiding.all.length > 0 ? 1 : 0;
+      const rows = shapes.all({ after: from, last: next ?? LAST_ID, digest: policyDigest, at, anyVoid });
+      const value = rows.map((row) => ({
+        agent: String(row["agent"]),
+        role: String(row["role"]),
+        upstream: String(row["upstream"]),
+        permissions: permissionsFromJson(row["permissions"]),
+        longestTtlSeconds: Number(row["longest"]),
+        grants: Number(row["n"]),
+      }));
+      return { value, next };
+    },
+  };
+}
+
+function quoted(value: string | undefined): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
+/** Through which index: an agent has fewer grants than a store, a task fewer than an agent. */
+function viaOf(named: {
+  readonly agent?: string | undefined;
+  readonly task?: string | undefined;
+}): "agent" | "task" | "all" {
+  if (named.task !== undefined) return "task";
+  return named.agent === undefined ? "all" : "agent";
+}

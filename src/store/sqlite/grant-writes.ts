@@ -1,0 +1,180 @@
+// The transitions of grants: issue, simulate, renew, release. Each opens with its checks in the order of the contract;
+// what follows the last check cannot refuse. Never decides policy: that was done, under the digest that is checked here.
+
+import { CLOCK_TOLERANCE_MS, type Instant } from "../../core/clock.ts";
+import type { CutOffSubject } from "../../core/cutoff.ts";
+import { BrokerError } from "../../core/errors.ts";
+import { makeId } from "../../core/ids.ts";
+import type { GrantDraft, GrantPort, GrantRefused, RateLimit, StoredGrant } from "../../grants/grant-port.ts";
+import { findClosing, findVoiding } from "./cutoff-index.ts";
+import { grantOf, subjectOf } from "./rows.ts";
+import { isReplayed, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
+
+type Command<Method extends keyof GrantPort> = Parameters<GrantPort[Method]>[0];
+type Outcome<Method extends keyof GrantPort> = Awaited<ReturnType<GrantPort[Method]>>;
+/** `issue` answers what the store decided; the caller has the draft. */
+interface IssuedFacts {
+  readonly outcome: "issued";
+  readonly id: StoredGrant["id"];
+  readonly issuedAt: Instant;
+  readonly endsAt: Instant;
+}
+
+export function issue(tx: Transaction, command: Command<"issue">): IssuedFacts | GrantRefused {
+  const { at, proof, limit, grant, event } = command;
+  const { meta, cutOffs } = tx.state;
+  const instant = Math.max(takeInstant(tx, at), meta.last_before + 1);
+
+  const refused = checkBasics(tx, at, command.proof, grant.policyDigest, grant.agent);
+  if (refused !== null) return refused;
+  const subject = requestSubject(grant);
+  const closed = findClosing(cutOffs, subject);
+  if (closed !== null) return { outcome: "cut_off", revocation: closed.id };
+  const parents = checkParents(tx, grant, instant);
+  if (!Array.isArray(parents)) return parents;
+  const limited = checkLimit(tx, limit, instant);
+  if (limited !== null) return limited;
+
+  const id = makeId("grt", instant, grant.random);
+  const ttlMs = grant.ttlSeconds * 1000;
+  const endsAt = Math.min(instant + ttlMs, ...parents.map((parent) => parent.endsAt));
+  writePlaced(tx, proof, placeEvents(tx, instant, [event], { grant: id }));
+  addGrant(tx, id, grant, endsAt);
+  addUse(tx, limit, instant);
+  raiseLimits(tx, endsAt, ttlMs);
+  return { outcome: "issued", id, issuedAt: instant, endsAt };
+}
+
+export function simulate(tx: Transaction, command: Command<"simulate">): Outcome<"simulate"> {
+  const { at, proof, limit, agent, task, policyDigest, event } = command;
+  const instant = takeInstant(tx, at);
+
+  const refused = checkBasics(tx, at, proof, policyDigest, agent);
+  if (refused !== null) return refused;
+  const subject = { grants: [], agents: [agent], task, role: "", environments: [], upstream: "" };
+  const closed = findClosing(tx.state.cutOffs, subject);
+  if (closed !== null) return { outcome: "cut_off", revocation: closed.id };
+  const limited = checkLimit(tx, limit, instant);
+  if (limited !== null) return limited;
+
+  writePlaced(tx, proof, placeEvents(tx, instant, [event]));
+  addUse(tx, limit, instant);
+  return { outcome: "simulated", instant };
+}
+
+export function renew(tx: Transaction, command: Command<"renew">): Outcome<"renew"> {
+  const { at, proof, id, agent, policyDigest, event } = command;
+  const instant = takeInstant(tx, at);
+
+  const refused = checkBasics(tx, at, proof, policyDigest, agent);
+  if (refused !== null) return refused;
+  const grant = findGrant(tx, id);
+  if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
+  const cutOff = findVoiding(tx.state.cutOffs, subjectOf(grant));
+  if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
+  if (grant.endedAt !== null || grant.endsAt <= instant) return { outcome: "ended" };
+
+  writePlaced(tx, proof, placeEvents(tx, instant, [event]));
+  return { outcome: "renewed", grant, instant };
+}
+
+export function release(tx: Transaction, command: Command<"release">): Outcome<"release"> {
+  const { at, proof, id, agent, event } = command;
+  const instant = takeInstant(tx, at);
+
+  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const grant = findGrant(tx, id);
+  if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
+  if (grant.endedAt !== null || grant.endsAt <= instant || findVoiding(tx.state.cutOffs, subjectOf(grant)) !== null) {
+    writePlaced(tx, proof, placeEvents(tx, instant, []));
+    return { outcome: "already_ended", grant };
+  }
+
+  writePlaced(tx, proof, placeEvents(tx, instant, [event]));
+  write(tx, tx.sql.endGrant, instant, agent, id);
+  return { outcome: "released", grant: { ...grant, endedAt: instant, endedBy: agent, version: grant.version + 1 } };
+}
+
+/** What is refused whatever is asked: clock, proof, policy, freeze, in this order. */
+function checkBasics(
+  tx: Transaction,
+  at: Instant,
+  proof: Command<"issue">["proof"],
+  policyDigest: string,
+  agent: string,
+): GrantRefused | null {
+  const { meta, frozen } = tx.state;
+  if (at < meta.instant - CLOCK_TOLERANCE_MS) return { outcome: "clock_behind", instant: meta.instant };
+  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  if (meta.policy_digest === "" || meta.policy_digest !== policyDigest) {
+    return { outcome: "policy_changed", digest: meta.policy_digest === "" ? null : meta.policy_digest };
+  }
+  return frozen.has(agent) ? { outcome: "agent_frozen" } : null;
+}
+
+function requestSubject(grant: GrantDraft): CutOffSubject {
+  const { parents, agent, task, role, environments, upstream } = grant;
+  return { grants: parents, agents: [agent], task, role, environments, upstream };
+}
+
+/** A child needs live parents and never outlives one. Its own instant is after every cut-off's. */
+function checkParents(tx: Transaction, grant: GrantDraft, instant: Instant): StoredGrant[] | GrantRefused {
+  const parents: StoredGrant[] = [];
+  for (const id of grant.parents) {
+    const parent = findGrant(tx, id);
+    const cutOff = parent === null ? null : findVoiding(tx.state.cutOffs, subjectOf(parent));
+    if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
+    if (parent === null || parent.endedAt !== null || parent.endsAt <= instant) {
+      throw new BrokerError("conflict", `expected a live parent grant, ${id} is not; ask for a grant of its own`);
+    }
+    parents.push(parent);
+  }
+  return parents;
+}
+
+function findGrant(tx: Transaction, id: string): StoredGrant | null {
+  const row = tx.sql.findGrant.get(id);
+  return row === undefined ? null : grantOf(row);
+}
+
+/** Any 60 s hold at most `perMinute` uses. */
+function checkLimit(tx: Transaction, limit: RateLimit | null, instant: Instant): GrantRefused | null {
+  const waitMs = limit === null ? 0 : tx.rates.waitMs(limit, instant);
+  return waitMs <= 0 ? null : { outcome: "limit_reached", retryAfterSeconds: Math.ceil(waitMs / 1000) };
+}
+
+/** Follows the event of the use: the record's length tells uses of one instant apart. */
+function addUse(tx: Transaction, limit: RateLimit | null, instant: Instant): void {
+  if (limit === null) return;
+  write(tx, tx.sql.addUse, instant, tx.state.head.seq, limit.agent, limit.role);
+  tx.rates.count(limit, instant);
+}
+
+function addGrant(tx: Transaction, id: string, grant: GrantDraft, endsAt: Instant): void {
+  write(
+    tx,
+    tx.sql.addGrant,
+    id,
+    grant.agent,
+    grant.owner,
+    grant.task,
+    grant.role,
+    grant.upstream,
+    JSON.stringify(grant.permissions),
+    JSON.stringify(grant.environments),
+    grant.crossingFrom === null ? null : JSON.stringify(grant.crossingFrom),
+    JSON.stringify(grant.parents),
+    grant.policyDigest,
+    grant.ttlSeconds,
+    grant.credentialTtlSeconds,
+    endsAt,
+  );
+}
+
+/** High-water marks: how long a cut-off must be kept, and how far back live grants can lie. */
+function raiseLimits(tx: Transaction, endsAt: Instant, ttlMs: number): void {
+  const { meta } = tx.state;
+  if (endsAt <= meta.latest_expiry && ttlMs <= meta.longest_ttl) return;
+  const latest_expiry = Math.max(meta.latest_expiry, endsAt);
+  tx.state = { ...tx.state, meta: { ...meta, latest_expiry, longest_ttl: Math.max(meta.longest_ttl, ttlMs) } };
+}

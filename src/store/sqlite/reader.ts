@@ -1,0 +1,117 @@
+// The reader: answers questions from a connection that cannot write, so that no read ever waits for a write.
+// The questions that came in together see one state of the store.
+
+import type { DatabaseSync } from "node:sqlite";
+import type { Instant } from "../../core/clock.ts";
+import { EMPTY_HASH, type Head } from "../../core/leaf.ts";
+import type { ConsumedProof } from "../../core/proof.ts";
+import type { FeedSnapshot, StoredCutOff } from "../../revocation/revocation-port.ts";
+import { indexCutOffs } from "./cutoff-index.ts";
+import { openForReading } from "./database.ts";
+import { isStoreFailure, toFailure } from "./failure.ts";
+import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
+import { MASTER_KEY_CHECK } from "./key-writes.ts";
+import type { Answer, Call, Handler } from "./protocol.ts";
+import { cutOffOf, keyOf, type KeyOnWire } from "./rows.ts";
+
+export function openReader(file: string): Handler {
+  const db = openForReading(file);
+  const questions = prepareQuestions(db);
+
+  function answerOne([method, argument]: Call): Answer {
+    try {
+      // The main thread calls through `ReaderCalls`, which pairs each method with its argument.
+      const question = questions[method as keyof typeof questions] as (argument: unknown) => unknown;
+      return { value: question(argument) };
+    } catch (error) {
+      if (isStoreFailure(error)) throw error;
+      return { failure: toFailure(error) };
+    }
+  }
+
+  function answer(calls: readonly Call[]): Answer[] {
+    try {
+      db.exec("BEGIN");
+      const answers = calls.map(answerOne);
+      db.exec("COMMIT");
+      return answers;
+    } catch (error) {
+      if (db.isTransaction) db.exec("ROLLBACK");
+      const failure = toFailure(error);
+      return calls.map(() => ({ failure }));
+    }
+  }
+
+  return { ready: null, answer, close: () => db.close() };
+}
+
+type Questions = ReturnType<typeof prepareQuestions>;
+
+/** The reader's methods as the main thread sees them. */
+export type ReaderCalls = {
+  readonly [Name in keyof Questions]: {
+    readonly argument: Parameters<Questions[Name]>[0];
+    readonly result: ReturnType<Questions[Name]>;
+  };
+};
+
+function prepareQuestions(db: DatabaseSync) {
+  const grants = prepareGrantReads(db);
+  const meta = db.prepare("SELECT value FROM meta WHERE key = ?");
+  const last = db.prepare("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1");
+  const entries = db.prepare("SELECT leaf FROM record WHERE seq > ? ORDER BY seq LIMIT ?");
+  const cutOffRows = db.prepare("SELECT * FROM cutoffs ORDER BY number");
+  const frozenRows = db.prepare("SELECT agent FROM frozen ORDER BY agent");
+  const keyRows = db.prepare("SELECT * FROM keys WHERE state <> 'retired' ORDER BY id");
+  const retiredRows = db.prepare("SELECT id FROM keys WHERE state = 'retired' ORDER BY retired_number");
+  const proof = db.prepare("SELECT 1 FROM proofs WHERE forget_at = ? AND key = ?");
+  let known = { version: -1, cutOffs: indexCutOffs([]) };
+
+  function number(key: string): number {
+    return Number(meta.get(key)?.["value"] ?? 0);
+  }
+
+  function text(key: string): string | null {
+    const value = meta.get(key)?.["value"];
+    return value === undefined || value === "" ? null : String(value);
+  }
+
+  /** The cut-offs are read again only when they have changed. */
+  function context(): ReadContext {
+    const version = number("cutoffs_version");
+    if (version !== known.version) known = { version, cutOffs: indexCutOffs(cutOffRows.all().map(cutOffOf)) };
+    return { cutOffs: known.cutOffs, longestTtlMs: number("longest_ttl") };
+  }
+
+  return {
+    head(): Head & { readonly instant: Instant } {
+      const row = last.get();
+      const head =
+        row === undefined ? { seq: 0, hash: EMPTY_HASH } : { seq: Number(row["seq"]), hash: String(row["hash"]) };
+      return { ...head, instant: number("instant") };
+    },
+    read: ({ after, limit }: { readonly after: number; readonly limit: number }): string[] =>
+      entries.all(after, limit).map((row) => String(row["leaf"])),
+
+    find: (id: Parameters<typeof grants.find>[1]) => grants.find(context(), id),
+    list: (question: Parameters<typeof grants.list>[1]) => grants.list(context(), question),
+    countMet: (question: Parameters<typeof grants.countMet>[1]) => grants.countMet(context(), question),
+    liveShapes: (question: Parameters<typeof grants.liveShapes>[1]) => grants.liveShapes(context(), question),
+
+    findCutOff: (id: string): StoredCutOff | null => context().cutOffs.all.find((each) => each.id === id) ?? null,
+    snapshot: (at: Instant): FeedSnapshot => ({
+      number: number("feed_number"),
+      cutOffs: context().cutOffs.all.filter((each) => each.keptUntil >= at),
+      frozen: frozenRows.all().map((row) => String(row["agent"])),
+      retiredKeys: retiredRows.all().map((row) => String(row["id"])),
+    }),
+    policyInForce: () => ({ digest: text("policy_digest"), swept: text("policy_swept") }),
+
+    keys: (): KeyOnWire[] => keyRows.all().map(keyOf),
+    masterKeyCheck(): string | null {
+      const sealed = meta.get(MASTER_KEY_CHECK)?.["value"];
+      return sealed instanceof Uint8Array ? Buffer.from(sealed).toString("base64") : null;
+    },
+    knowsProof: ({ forgetAt, key }: ConsumedProof): boolean => proof.get(forgetAt, key) !== undefined,
+  };
+}

@@ -1,0 +1,90 @@
+// The tables, as a list of steps: entry n brings a file from `user_version` n to n + 1.
+// A step that has shipped is never edited; the next change is the next step.
+
+/** "Vkey" in ASCII: tells our files from other programs' SQLite files. */
+export const APPLICATION_ID = 0x566b6579;
+
+const FIRST = `
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE record (
+  seq INTEGER PRIMARY KEY,
+  leaf TEXT NOT NULL,
+  hash TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER record_keeps_entries BEFORE DELETE ON record
+  BEGIN SELECT RAISE(ABORT, 'entries of the record are never removed'); END;
+CREATE TRIGGER record_keeps_bytes BEFORE UPDATE ON record
+  BEGIN SELECT RAISE(ABORT, 'entries of the record are never changed'); END;
+
+-- By time, so that what is alive lies together: the same proof always has the same end.
+CREATE TABLE proofs (
+  forget_at INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  PRIMARY KEY (forget_at, key)
+) STRICT, WITHOUT ROWID;
+
+-- Ids sort by the instant of issue, so the primary key is the order of time and no index on it is needed.
+CREATE TABLE grants (
+  id TEXT PRIMARY KEY,
+  agent TEXT NOT NULL,
+  owner TEXT,
+  task TEXT NOT NULL,
+  role TEXT NOT NULL,
+  upstream TEXT NOT NULL,
+  permissions TEXT NOT NULL,
+  environments TEXT NOT NULL,
+  crossing_from TEXT,
+  parents TEXT NOT NULL,
+  policy_digest TEXT NOT NULL,
+  ttl_seconds INTEGER NOT NULL,
+  credential_ttl_seconds INTEGER NOT NULL,
+  ends_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  ended_by TEXT,
+  version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX grants_by_agent ON grants (agent, id);
+CREATE INDEX grants_by_task ON grants (task, id);
+
+-- The last minute's; n is there to tell uses of one instant apart.
+CREATE TABLE uses (
+  instant INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  agent TEXT NOT NULL,
+  role TEXT NOT NULL,
+  PRIMARY KEY (instant, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cutoffs (
+  number INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  target TEXT NOT NULL,
+  before INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  created_by TEXT NOT NULL,
+  kept_until INTEGER NOT NULL,
+  closed INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE frozen (
+  agent TEXT PRIMARY KEY,
+  revocation TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE keys (
+  id TEXT PRIMARY KEY,
+  purpose TEXT NOT NULL,
+  state TEXT NOT NULL,
+  public_jwk TEXT NOT NULL,
+  sealed BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  state_at INTEGER NOT NULL,
+  retired_number INTEGER
+) STRICT, WITHOUT ROWID;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST];

@@ -1,0 +1,201 @@
+// The embedded engine: one SQLite file, a thread that writes and a thread that reads. The ports of five rooms in one
+// value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
+
+import type { RecordPort } from "../../audit/record-port.ts";
+import type { Instant } from "../../core/clock.ts";
+import type { ConsumedProof } from "../../core/proof.ts";
+import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
+import type { ProofPort } from "../../identity/proof-port.ts";
+import type { GrantShape, RevocationPort } from "../../revocation/revocation-port.ts";
+import type { KeyPort, StoredKey } from "../../secrets/key-port.ts";
+import type { WorkerTask } from "./protocol.ts";
+import type { ReaderCalls } from "./reader.ts";
+import type { KeyOnWire } from "./rows.ts";
+import { createSeenProofs, type SeenProofs } from "./seen-proofs.ts";
+import { type Calls, type Starting, startThread, type Thread } from "./thread.ts";
+import type { WriterCalls, WriterReady } from "./writer.ts";
+
+export interface SqliteStore extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort {
+  /** True when nothing had been recorded or sealed in the file when it was opened. */
+  readonly isEmpty: boolean;
+  /** Answers what was asked before, then releases the file. */
+  close(): Promise<void>;
+}
+
+type Writer = Thread<WriterCalls>;
+type Reader = Thread<ReaderCalls>;
+
+/**
+ * Opens the store, made when it is missing, and locks it against every other broker.
+ * Rejects with `store_unavailable` and a detail that names the file and what to do.
+ */
+export async function openSqliteStore({ file }: { readonly file: string }): Promise<SqliteStore> {
+  // Compiled code starts compiled workers; under a test runner both are TypeScript, which Node strips of its types.
+  const url = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
+  const [writing, reading] = [startThread<WriterCalls>(url), startThread<ReaderCalls>(url)];
+  const writer = await begin(writing, { role: "writer", file }, () => reading.abandon());
+  // The writer's greeting is `WriterReady`.
+  const ready = writer.ready as WriterReady;
+  const reader = await begin(reading, { role: "reader", file: ready.file }, () => writer.close());
+  const seen = createSeenProofs(ready.proofsUntil);
+  return {
+    isEmpty: ready.isEmpty,
+    ...createRecordPort(writer, reader, seen),
+    ...createGrantPort(writer, reader, seen),
+    ...createRevocationPort(writer, reader, seen),
+    ...createKeyPort(writer, reader, seen),
+    ...createProofPort(writer, reader, seen),
+    // The writer ends last: only then is the log folded into the file.
+    close: () => writer.close(reader.close()),
+  };
+}
+
+async function begin<Methods extends Calls<Methods>>(
+  starting: Starting<Methods>,
+  task: WorkerTask,
+  cleanUp: () => Promise<void>,
+): Promise<Thread<Methods>> {
+  try {
+    return await starting.begin(task);
+  } catch (error) {
+    await cleanUp();
+    throw error;
+  }
+}
+
+const REPLAYED = { outcome: "proof_replayed" } as const;
+/** Outcomes of writes that wrote nothing. `cut_off` says it by naming the revocation that refused. */
+const UNWRITTEN: ReadonlySet<string> = new Set([
+  "proof_replayed",
+  "clock_behind",
+  "policy_changed",
+  "agent_frozen",
+  "limit_reached",
+  "not_found",
+  "ended",
+]);
+
+/** Admits a write whose proof is unspent in this process; the writer decides the rest. */
+async function spend<Outcome extends { readonly outcome: string }>(
+  seen: SeenProofs,
+  { proof, at }: { readonly at: Instant; readonly proof: ConsumedProof | null },
+  act: () => Promise<Outcome>,
+): Promise<Outcome | typeof REPLAYED> {
+  if (proof === null) return act();
+  if (!seen.admitToWrite(proof, at)) return REPLAYED;
+  const answer = await act();
+  if (UNWRITTEN.has(answer.outcome) || (answer.outcome === "cut_off" && "revocation" in answer))
+    seen.returnUnspent(proof);
+  return answer;
+}
+
+function createRecordPort(writer: Writer, reader: Reader, seen: SeenProofs): RecordPort {
+  return {
+    append: (command) => spend(seen, command, () => writer.call("append", command)),
+    head: () => reader.call("head", undefined),
+    read: (after, limit) => reader.call("read", { after, limit }),
+  };
+}
+
+function createGrantPort(writer: Writer, reader: Reader, seen: SeenProofs): GrantPort {
+  return {
+    async issue(command) {
+      const answer = await spend(seen, command, () => writer.call("issue", command));
+      if (answer.outcome !== "issued") return answer;
+      const { random: _, ...draft } = command.grant;
+      const { id, issuedAt, endsAt } = answer;
+      return { outcome: "issued", grant: { ...draft, id, issuedAt, endsAt, endedAt: null, endedBy: null, version: 1 } };
+    },
+    simulate: (command) => spend(seen, command, () => writer.call("simulate", command)),
+    renew: (command) => spend(seen, command, () => writer.call("renew", command)),
+    release: (command) => spend(seen, command, () => writer.call("release", command)),
+    find: (id) => reader.call("find", id),
+    async list(filter, at, limit) {
+      const found: FoundGrant[] = [];
+      let after = filter.after;
+      while (found.length < limit) {
+        const part = await reader.call("list", { filter: { ...filter, after }, at, limit: limit - found.length });
+        found.push(...part.found);
+        if (part.next === null) break;
+        after = part.next;
+      }
+      return found;
+    },
+  };
+}
+
+function addShape(shapes: Map<string, GrantShape>, shape: GrantShape): void {
+  const key = JSON.stringify([shape.agent, shape.role, shape.upstream, shape.permissions]);
+  const known = shapes.get(key);
+  const longestTtlSeconds = Math.max(shape.longestTtlSeconds, known?.longestTtlSeconds ?? 0);
+  shapes.set(key, { ...shape, longestTtlSeconds, grants: shape.grants + (known?.grants ?? 0) });
+}
+
+function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs): RevocationPort {
+  const urgently = { urgent: true };
+  return {
+    cutOff: (command) => spend(seen, command, () => writer.call("cutOff", command, urgently)),
+    freeze: (command) => spend(seen, command, () => writer.call("freeze", command, urgently)),
+    unfreeze: (command) => spend(seen, command, () => writer.call("unfreeze", command)),
+    reopen: (command) => spend(seen, command, () => writer.call("reopen", command)),
+    findCutOff: (id) => reader.call("findCutOff", id),
+    snapshot: (at) => reader.call("snapshot", at),
+    async countMet(cutOff, at) {
+      let met = 0;
+      for (let after: string | null = null, isMore = true; isMore; isMore = after !== null) {
+        const part: ReaderCalls["countMet"]["result"] = await reader.call("countMet", { cutOff, at, after });
+        met += part.value;
+        after = part.next;
+      }
+      return met;
+    },
+    async liveShapes(policyDigest, at) {
+      const shapes = new Map<string, GrantShape>();
+      for (let after: string | null = null, isMore = true; isMore; isMore = after !== null) {
+        const part: ReaderCalls["liveShapes"]["result"] = await reader.call("liveShapes", { policyDigest, at, after });
+        for (const shape of part.value) addShape(shapes, shape);
+        after = part.next;
+      }
+      return [...shapes.values()];
+    },
+    activatePolicy: (command) => writer.call("activatePolicy", command, urgently),
+    async markSwept(digest) {
+      await writer.call("markSwept", digest);
+    },
+    policyInForce: () => reader.call("policyInForce", undefined),
+  };
+}
+
+function createKeyPort(writer: Writer, reader: Reader, seen: SeenProofs): KeyPort {
+  return {
+    keys: async () => (await reader.call("keys", undefined)).map(keyFromWire),
+    async changeKeys(command) {
+      const add = command.add.map((key) => ({ ...key, sealed: Buffer.from(key.sealed).toString("base64") }));
+      return spend(seen, command, () => writer.call("changeKeys", { ...command, add }));
+    },
+    async masterKeyCheck() {
+      const sealed = await reader.call("masterKeyCheck", undefined);
+      return sealed === null ? null : new Uint8Array(Buffer.from(sealed, "base64"));
+    },
+    async writeMasterKeyCheck(sealed) {
+      await writer.call("writeMasterKeyCheck", Buffer.from(sealed).toString("base64"));
+    },
+  };
+}
+
+function keyFromWire(key: KeyOnWire): StoredKey {
+  return { ...key, sealed: new Uint8Array(Buffer.from(key.sealed, "base64")) };
+}
+
+function createProofPort(writer: Writer, reader: Reader, seen: SeenProofs): ProofPort {
+  return {
+    async consume(proof, at) {
+      if (!seen.consumeForRead(proof, at)) return false;
+      if (seen.mayBeInFile(proof) && (await reader.call("knowsProof", proof))) return false;
+      // Unique already; that it becomes durable is not waited for (design, section 8), and a store that fails says so
+      // to the next write.
+      writer.call("rememberProof", proof).catch(() => undefined);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,154 @@
+// The main thread's side of a worker: a bounded queue of calls, sent in batches, answered in order.
+// Never loses a call: a worker that dies, or a store that is closed, rejects all that wait and all that come later.
+
+import { Worker } from "node:worker_threads";
+import { BrokerError } from "../../core/errors.ts";
+import { toBrokerError } from "./failure.ts";
+import { type Answer, type Call, CLOSE, type Greeting, type WorkerTask } from "./protocol.ts";
+
+const MAX_WAITING = 10_000;
+/** Revocations are admitted beyond the bound, and go first: a flood of requests must not keep them out. */
+const MAX_WAITING_URGENT = 12_000;
+const MAX_BATCH = 512;
+/** Batches under way: one that runs, one that waits for it. */
+const MAX_UNDER_WAY = 2;
+
+interface Pending {
+  readonly call: Call;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: BrokerError) => void;
+}
+
+/** Methods by name, each with its argument and result. */
+export type Calls<Methods> = {
+  readonly [Name in keyof Methods]: { readonly argument: unknown; readonly result: unknown };
+};
+
+export interface Thread<Methods extends Calls<Methods>> {
+  readonly ready: unknown;
+  call<Name extends keyof Methods & string>(
+    method: Name,
+    argument: Methods[Name]["argument"],
+    options?: { readonly urgent: boolean },
+  ): Promise<Methods[Name]["result"]>;
+  /** Refuses at once what is asked from here on, answers what was asked before, and ends the worker after `last`. */
+  close(last?: Promise<void>): Promise<void>;
+}
+
+/** A worker that loads while another one opens the file. */
+export interface Starting<Methods extends Calls<Methods>> {
+  /** Gives it its task. Rejects with the worker's start-up error, when it has ended. */
+  begin(task: WorkerTask): Promise<Thread<Methods>>;
+  /** For one that got no task. */
+  abandon(): Promise<void>;
+}
+
+export function startThread<Methods extends Calls<Methods>>(url: URL): Starting<Methods> {
+  const worker = new Worker(url);
+  const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+  return {
+    async begin(task) {
+      const ready = await greet(worker, task, exited);
+      return createThread<Methods>(worker, ready, exited);
+    },
+    async abandon() {
+      await worker.terminate();
+    },
+  };
+}
+
+function createThread<Methods extends Calls<Methods>>(
+  worker: Worker,
+  ready: unknown,
+  exited: Promise<void>,
+): Thread<Methods> {
+  const urgent: Pending[] = [];
+  const waiting: Pending[] = [];
+  /** Batches that were sent and not answered, oldest first. */
+  const sent: Pending[][] = [];
+  let isScheduled = false;
+  let isClosing = false;
+  let mayEnd = false;
+  let gone: BrokerError | null = null;
+
+  function die(detail: string): void {
+    gone ??= new BrokerError("store_unavailable", detail);
+    for (const pending of [...sent.splice(0).flat(), ...urgent.splice(0), ...waiting.splice(0)]) pending.reject(gone);
+  }
+
+  function send(): void {
+    isScheduled = false;
+    while (sent.length < MAX_UNDER_WAY && urgent.length + waiting.length > 0) {
+      const batch = urgent.splice(0, MAX_BATCH);
+      batch.push(...waiting.splice(0, MAX_BATCH - batch.length));
+      sent.push(batch);
+      worker.postMessage(JSON.stringify(batch.map((pending) => pending.call)), []);
+    }
+    if (mayEnd && sent.length === 0) worker.postMessage(CLOSE, []);
+  }
+
+  /** After what the present turn of the event loop brings: callers that go on together share a batch. */
+  function schedule(): void {
+    if (isScheduled || gone !== null) return;
+    isScheduled = true;
+    setImmediate(send);
+  }
+
+  worker.on("message", (text: string) => {
+    // Only `worker.ts` writes to this port: whole batches, in the order in which they were sent.
+    const answers = JSON.parse(text) as Answer[];
+    let next = 0;
+    while (next < answers.length) {
+      for (const pending of sent.shift() ?? []) settle(pending, answers[next++]);
+    }
+    schedule();
+  });
+  worker.once("error", () => die("the store's worker failed; restart the broker"));
+  worker.once("exit", () => die("the store's worker ended; restart the broker"));
+
+  return {
+    ready,
+    call(method, argument, options = { urgent: false }) {
+      if (gone !== null) return Promise.reject(gone);
+      if (isClosing) return Promise.reject(new BrokerError("store_unavailable", "the store is closed"));
+      if (urgent.length + waiting.length >= (options.urgent ? MAX_WAITING_URGENT : MAX_WAITING)) {
+        return Promise.reject(
+          new BrokerError("store_unavailable", "the store has too much to do", { retryAfterSeconds: 1 }),
+        );
+      }
+      return new Promise((resolve, reject) => {
+        const pending = { call: [method, argument], resolve, reject } as const;
+        (options.urgent ? urgent : waiting).push(pending);
+        schedule();
+      });
+    },
+    async close(last = Promise.resolve()) {
+      isClosing = true;
+      await last;
+      mayEnd = true;
+      schedule();
+      await exited;
+    },
+  };
+}
+
+function settle(pending: Pending, answer: Answer | undefined): void {
+  if (answer !== undefined && "value" in answer) pending.resolve(answer.value);
+  else if (answer !== undefined) pending.reject(toBrokerError(answer.failure));
+  else pending.reject(new BrokerError("store_unavailable", "the store's worker left a call without an answer"));
+}
+
+async function greet(worker: Worker, task: WorkerTask, exited: Promise<void>): Promise<unknown> {
+  const greeting = await new Promise<Greeting>((resolve, reject) => {
+    // Only `worker.ts` writes to this port, and this first.
+    worker.once("message", (text: string) => resolve(JSON.parse(text) as Greeting));
+    worker.once("error", (cause) =>
+      reject(new BrokerError("store_unavailable", "the store's worker cannot start", { cause })),
+    );
+    worker.once("exit", () => reject(new BrokerError("store_unavailable", "the store's worker ended at once")));
+    worker.postMessage(JSON.stringify(task), []);
+  });
+  if ("ready" in greeting) return greeting.ready;
+  await exited;
+  throw toBrokerError(greeting.failed);
+}

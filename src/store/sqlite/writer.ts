@@ -1,0 +1,117 @@
+// The one writer: runs the calls that came in together in one transaction, so that they share one fsync.
+// Never answers a call before its transaction is durable; where one fails, its neighbours still get their own.
+
+import { openForWriting } from "./database.ts";
+import { isStoreFailure, toFailure } from "./failure.ts";
+import { issue, release, renew, simulate } from "./grant-writes.ts";
+import { append, changeKeys, MASTER_KEY_CHECK, rememberProof, writeMasterKeyCheck } from "./key-writes.ts";
+import { prune } from "./prune.ts";
+import type { Answer, Call, Handler } from "./protocol.ts";
+import { activatePolicy, cutOff, freeze, markSwept, reopen, unfreeze } from "./revocation-writes.ts";
+import { prepareTransaction, saveMeta, type Transaction } from "./transaction.ts";
+import { loadState } from "./writer-state.ts";
+
+const TRANSITIONS = {
+  append,
+  issue,
+  simulate,
+  renew,
+  release,
+  cutOff,
+  freeze,
+  unfreeze,
+  reopen,
+  activatePolicy,
+  markSwept,
+  changeKeys,
+  writeMasterKeyCheck,
+  rememberProof,
+};
+
+/** The writer's methods as the main thread sees them. */
+export type WriterCalls = {
+  readonly [Name in keyof typeof TRANSITIONS]: {
+    readonly argument: Parameters<(typeof TRANSITIONS)[Name]>[1];
+    readonly result: ReturnType<(typeof TRANSITIONS)[Name]>;
+  };
+};
+
+export interface WriterReady {
+  /** Where the file really is. */
+  readonly file: string;
+  /** True when nothing was ever recorded or sealed here. */
+  readonly isEmpty: boolean;
+  /** No proof that an earlier process consumed may be forgotten later than this. */
+  readonly proofsUntil: number;
+}
+
+export function openWriter(file: string): Handler {
+  const database = openForWriting(file);
+  try {
+    return createWriter(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function createWriter(database: ReturnType<typeof openForWriting>): Handler {
+  const { db } = database;
+  const tx = prepareTransaction(db, loadState(db));
+  const lastProof = db.prepare("SELECT max(forget_at) AS until FROM proofs").get()?.["until"];
+  const ready: WriterReady = {
+    file: database.file,
+    isEmpty: tx.state.head.seq === 0 && tx.sql.findMeta.get(MASTER_KEY_CHECK) === undefined,
+    proofsUntil: Number(lastProof ?? 0),
+  };
+
+  /** All calls in one transaction. Throws where nothing of it may stay. */
+  function runTogether(calls: readonly Call[]): Answer[] {
+    const before = tx.state;
+    try {
+      db.exec("BEGIN IMMEDIATE");
+      const answers = calls.map((call) => runOne(tx, call));
+      prune(tx);
+      saveMeta(tx, before);
+      db.exec("COMMIT");
+      tx.rates.commit(tx.state.meta.instant);
+      return answers;
+    } catch (error) {
+      tx.state = before;
+      tx.rates.rollBack();
+      if (db.isTransaction) db.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  function answer(calls: readonly Call[]): Answer[] {
+    if (calls.length === 0) return [];
+    try {
+      return runTogether(calls);
+    } catch (error) {
+      if (isStoreFailure(error) || calls.length === 1) {
+        const failure = toFailure(error);
+        return calls.map(() => ({ failure }));
+      }
+      return calls.flatMap((call) => answer([call]));
+    }
+  }
+
+  return { ready, answer, close: () => database.close() };
+}
+
+/** A call that throws before it wrote is answered alone; after that the transaction must go. */
+function runOne(tx: Transaction, [method, argument]: Call): Answer {
+  tx.dirty = false;
+  try {
+    // The main thread calls through `WriterCalls`, which pairs each method with its argument.
+    const transition = TRANSITIONS[method as keyof typeof TRANSITIONS] as (
+      tx: Transaction,
+      argument: unknown,
+    ) => unknown;
+    return { value: transition(tx, argument) };
+  } catch (error) {
+    if (tx.dirty || isStoreFailure(error)) throw error;
+    return { failure: toFailure(error) };
+  }
+}

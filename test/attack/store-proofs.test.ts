@@ -1,0 +1,51 @@
+// A flood of proofs: memory stays bounded, what is spent stays spent, and a revocation still gets through.
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createSeenProofs } from "../../src/store/sqlite/seen-proofs.ts";
+
+const T0 = Date.UTC(2026, 3, 24);
+
+describe("proofs that this process has seen", () => {
+  it("refuses more reads than it can remember, admits writes, and then asks the file about them", () => {
+    const seen = createSeenProofs(0, 3);
+    for (const key of ["a", "b", "c"]) expect(seen.consumeForRead({ key, forgetAt: T0 + 1000 }, T0)).toBe(true);
+    const late = { key: "d", forgetAt: T0 + 90_000 };
+    expect(() => seen.consumeForRead(late, T0)).toThrow(expect.objectContaining({ code: "limit_reached" }));
+    expect(seen.mayBeInFile(late)).toBe(false);
+    expect(seen.admitToWrite(late, T0)).toBe(true);
+    expect(seen.mayBeInFile(late)).toBe(true);
+    expect(seen.consumeForRead({ key: "e", forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
+  });
+
+  it("never lets a proof be spent twice while it can be accepted, whatever came between", () => {
+    const use = fc.record({ key: fc.nat(8), isRead: fc.boolean(), isRefused: fc.boolean(), wait: fc.nat(20_000) });
+    fc.assert(
+      fc.property(fc.array(use, { maxLength: 200 }), (uses) => {
+        const seen = createSeenProofs(0);
+        const spent = new Set<number>();
+        let at = T0;
+        for (const { key, isRead, isRefused, wait } of uses) {
+          at += wait;
+          const proof = { key: `agent ${key}`, forgetAt: T0 + key * 100_000 };
+          if (proof.forgetAt < at) continue;
+          const isAdmitted = isRead ? seen.consumeForRead(proof, at) : seen.admitToWrite(proof, at);
+          if (spent.has(key)) expect(isAdmitted).toBe(false);
+          if (!isAdmitted) continue;
+          if (!isRead && isRefused) seen.returnUnspent(proof);
+          else spent.add(key);
+        }
+      }),
+    );
+  });
+
+  it("never lets a read use the proof of a refused write", () => {
+    const seen = createSeenProofs(0);
+    const proof = { key: "a", forgetAt: T0 + 1000 };
+    expect(seen.admitToWrite(proof, T0)).toBe(true);
+    seen.returnUnspent(proof);
+    expect(seen.consumeForRead(proof, T0)).toBe(false);
+    expect(seen.admitToWrite(proof, T0)).toBe(true);
+    expect(seen.admitToWrite(proof, T0)).toBe(false);
+  });
+});

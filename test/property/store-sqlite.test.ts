@@ -1,0 +1,204 @@
+// Random histories on the embedded engine and on a model: every outcome, every status, every count must agree.
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { CutOffTarget } from "../../src/core/cutoff.ts";
+import type { StoredGrant } from "../../src/grants/grant-port.ts";
+import type { StoredCutOff } from "../../src/revocation/revocation-port.ts";
+import type { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import {
+  activate,
+  cut,
+  cutOffCommand,
+  draftGrant,
+  eventOf,
+  issue,
+  type Opened,
+  proofAt,
+  release,
+  renew,
+  T0,
+} from "../contract/drafts.ts";
+import { openSqlite } from "../contract/sqlite-opened.ts";
+import * as model from "./store-model.ts";
+
+const agent = fc.constantFrom("coder", "other");
+const task = fc.constantFrom("one", "two");
+const role = fc.constantFrom("editor", "reader");
+const which = fc.nat(30);
+const target: fc.Arbitrary<model.Target> = fc.oneof(
+  fc.record({ agent }),
+  fc.record({ task }),
+  fc.record({ role, agent }),
+  fc.record({ environment: fc.constantFrom("staging", "production") }),
+  fc.record({ grant: which }),
+  fc.constant({ everything: true as const }),
+);
+const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      do: fc.constant("issue" as const),
+      agent,
+      task,
+      role,
+      ttlSeconds: fc.integer({ min: 1, max: 90 }),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("renew" as const), which }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("release" as const), which }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("cutOff" as const), target }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("reopen" as const), which: fc.nat(6) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("freeze" as const), agent }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("unfreeze" as const), agent }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.integer({ min: -45_000, max: 50_000 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("restart" as const) }) },
+);
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** Three in any minute. */
+const PER_MINUTE = 3;
+
+interface Run {
+  store: SqliteStore;
+  readonly expected: model.Model;
+  readonly grants: StoredGrant[];
+  readonly cutOffs: StoredCutOff[];
+  at: number;
+}
+
+async function restart(run: Run, opened: Opened<SqliteStore>): Promise<void> {
+  run.store = await opened.reopen();
+}
+
+/** The grant that a step means, or one that no store made. */
+function pick(run: Run, number: number): { readonly number: number; readonly grant: StoredGrant } {
+  const grant = run.grants[number];
+  if (grant !== undefined) return { number, grant };
+  const { random: _, ...draft } = draftGrant();
+  const id = "grt_00000000000000000000000000" as const;
+  return { number: -1, grant: { ...draft, id, issuedAt: 0, endsAt: 0, endedAt: null, endedBy: null, version: 1 } };
+}
+
+async function take(run: Run, next: Step, opened: Opened<SqliteStore>): Promise<void> {
+  const { store, expected, at } = run;
+  switch (next.do) {
+    case "issue": {
+      const limit = { agent: next.agent, role: next.role, perMinute: PER_MINUTE };
+      const { ttlSeconds } = next;
+      const answer = await issue(
+        store,
+        at,
+        { agent: next.agent, task: next.task, role: next.role, ttlSeconds },
+        { limit },
+      );
+      const outcome = model.modelIssue(expected, at, next.agent, next.task, next.role, ttlSeconds * 1000, PER_MINUTE);
+      expect(answer.outcome).toBe(outcome);
+      if (answer.outcome === "issued") run.grants.push(answer.grant);
+      return;
+    }
+    case "renew": {
+      const { number, grant } = pick(run, next.which);
+      const { outcome } = await renew(store, at, grant);
+      const wanted = model.modelRenew(expected, at, grant.agent, number);
+      // A cut-off may be forgotten, at the next write or later, once everything that it voids has ended.
+      const isOver = grant.endsAt <= expected.instant && outcome === "ended" && wanted === "cut_off";
+      const isLate = grant.endsAt <= expected.instant && outcome === "cut_off" && wanted === "ended";
+      if (!isOver && !isLate) expect(outcome).toBe(wanted);
+      return;
+    }
+    case "release": {
+      const { number, grant } = pick(run, next.which);
+      expect((await release(store, at, grant)).outcome).toBe(model.modelRelease(expected, at, number));
+      return;
+    }
+    case "cutOff": {
+      const { grant: number, ...rest } = next.target;
+      const named = number === undefined ? null : pick(run, number);
+      if (named?.number === -1) return;
+      const meant: CutOffTarget = named === null ? rest : { grant: named.grant.id };
+      const before = await store.list({ status: "active" }, at, 500);
+      run.cutOffs.push(await cut(store, at, meant));
+      model.modelCutOff(expected, at, next.target);
+      const after = await store.list({ status: "active" }, at, 500);
+      const added = run.cutOffs.at(-1);
+      if (added !== undefined) expect(await store.countMet(added, at)).toBe(before.length - after.length);
+      return;
+    }
+    case "reopen": {
+      const id = run.cutOffs[next.which]?.id ?? "rev_00000000000000000000000000";
+      const number = next.which < run.cutOffs.length ? next.which : -1;
+      const answer = await store.reopen({ at, proof: proofAt(at), id, event: eventOf("cutoff.reopened") });
+      expect(answer.outcome).toBe(model.modelReopen(expected, at, number));
+      return;
+    }
+    case "freeze": {
+      const answer = await store.freeze({ ...cutOffCommand(at, { agent: next.agent }), agent: next.agent });
+      if (answer.outcome === "frozen") run.cutOffs.push(answer.cutOff);
+      model.modelCutOff(expected, at, { agent: next.agent });
+      expected.frozen.add(next.agent);
+      return;
+    }
+    case "unfreeze": {
+      const answer = await store.unfreeze({
+        at,
+        proof: proofAt(at),
+        agent: next.agent,
+        event: eventOf("agent.unfrozen"),
+      });
+      expect(answer.outcome).toBe(model.modelUnfreeze(expected, at, next.agent));
+      return;
+    }
+    case "wait":
+      run.at += next.ms;
+      return;
+    case "restart":
+      return restart(run, opened);
+  }
+}
+
+async function compareAll(run: Run): Promise<void> {
+  const { store, expected, at, grants, cutOffs } = run;
+  expect((await store.head()).instant).toBe(expected.instant);
+  const active = new Set((await store.list({ status: "active" }, at, 500)).map((found) => found.grant.id));
+  const ended = new Set((await store.list({ status: "ended" }, at, 500)).map((found) => found.grant.id));
+  expect(active.size + ended.size).toBe(grants.length);
+  for (const [number, grant] of grants.entries()) {
+    expect(active.has(grant.id)).toBe(model.isActive(expected, number, at));
+    const known = expected.grants[number];
+    expect([grant.issuedAt, grant.endsAt]).toEqual([known?.issuedAt, known?.endsAt]);
+  }
+  const snapshot = await store.snapshot(at);
+  expect(snapshot.number).toBe(cutOffs.length);
+  expect(new Set(snapshot.frozen)).toEqual(expected.frozen);
+  // Forgetting is allowed only where it changes nothing.
+  const kept = new Set(snapshot.cutOffs.map((each) => each.number));
+  for (const [number] of grants.entries()) {
+    const first = model.voiding(expected, number);
+    const cutOff = cutOffs[first];
+    if (cutOff !== undefined && (grants[number]?.endsAt ?? 0) > at) expect(kept).toContain(cutOff.number);
+  }
+}
+
+describe("the embedded engine", () => {
+  it("answers any history as the model does", { timeout: 120_000 }, async () => {
+    const history = fc.array(step, { minLength: 10, maxLength: 80, size: "max" });
+    await fc.assert(
+      fc.asyncProperty(history, async (steps) => {
+        const opened = await openSqlite();
+        try {
+          const run: Run = { store: opened.port, expected: model.createModel(T0), grants: [], cutOffs: [], at: T0 };
+          await activate(run.store);
+          for (const next of steps) await take(run, next, opened);
+          await compareAll(run);
+        } finally {
+          await opened.close();
+        }
+      }),
+      { numRuns: 12 },
+    );
+  });
+});
