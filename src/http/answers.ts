@@ -1,0 +1,54 @@
+// What rooms return, in the words of the wire contract.
+
+import type { DecisionAnswer } from "../api/grants.ts";
+import type { Revocation } from "../api/revocations.ts";
+import { toTimestamp } from "../core/clock.ts";
+import type { Decision } from "../policy/decision.ts";
+import type { StoredCutOff } from "../revocation/revocation-port.ts";
+
+export function describeCutOff({
+  id,
+  number,
+  target,
+  before,
+  reason,
+  by,
+  keptUntil,
+  closed,
+}: StoredCutOff): Revocation {
+  return {
+    id,
+    number,
+    target: { ...target },
+    before: toTimestamp(before),
+    reason,
+    by,
+    keptUntil: toTimestamp(keptUntil),
+    closed,
+  };
+}
+
+export function describeDecision(decision: Decision, policyDigest: string): DecisionAnswer {
+  if (decision.outcome === "refused") {
+    const { reasons } = decision;
+    return {
+      outcome: "refused",
+      role: decision.role,
+      upstream: null,
+      environments: [],
+      ttlSeconds: null,
+      reasons,
+      policyDigest,
+    };
+  }
+  const { role, upstream, environments, ttlSeconds } = decision;
+  return {
+    outcome: "allowed",
+    role: role.name,
+    upstream,
+    environments: [...environments],
+    ttlSeconds,
+    reasons: [],
+    policyDigest,
+  };
+}

@@ -1,0 +1,198 @@
+// One endpoint: headers, identity, power, shape, handler, answer, errors. Every route goes through `createEndpoint`.
+// INVARIANT: a proof that was presented is consumed, whatever becomes of the request.
+
+import type { Request, RequestHandler, Response } from "express";
+import * as z from "zod";
+import { type Route, type RouteName, ROUTES, type Who } from "../api/routes.ts";
+import { draftEvent } from "../audit/events.ts";
+import type { RecordPort } from "../audit/record-port.ts";
+import type { RefusalCounter } from "../audit/refusal-counter.ts";
+import type { Clock } from "../core/clock.ts";
+import { BrokerError, type Reason } from "../core/errors.ts";
+import type { GuardedClock } from "../core/guarded-clock.ts";
+import { newId, type RequestId } from "../core/ids.ts";
+import { type Caller, verifyProof } from "../identity/proof.ts";
+import type { ProofPort } from "../identity/proof-port.ts";
+import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
+import { type Log, sendProblem, toBrokerError } from "./problem.ts";
+
+type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : null;
+
+/** What the handler of a route gets: everything parsed by that route's own schemas. */
+export interface Incoming<Name extends RouteName = RouteName> {
+  /** Null on public routes only. */
+  readonly caller: Caller | null;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Parsed<(typeof ROUTES)[Name]["query"]>;
+  readonly body: Parsed<(typeof ROUTES)[Name]["body"]>;
+  readonly request: RequestId;
+  readonly response: Response;
+}
+
+/** JSON, or text of another type; null when the handler has answered by itself (a stream). */
+export type Outgoing =
+  | { readonly status: number; readonly json: unknown; readonly cacheSeconds?: number }
+  | { readonly status: number; readonly type: string; readonly text: string }
+  | null;
+
+/** One for every route of the table; the compiler sees to it. */
+export type Handlers = { readonly [Name in RouteName]: (incoming: Incoming<Name>) => Promise<Outgoing> | Outgoing };
+
+export interface EndpointDependencies {
+  readonly issuer: string;
+  readonly clock: Clock;
+  readonly guardedClock: GuardedClock;
+  readonly policy: () => ScopeSet;
+  readonly proofs: ProofPort;
+  readonly record: RecordPort;
+  readonly refusals: RefusalCounter;
+  readonly log: Log;
+}
+
+/** Headers that decide something: a second one could be read differently by something in front of us. */
+const SINGLE_HEADERS = ["authorization", "host", "content-type", "content-length", "transfer-encoding"];
+const MAX_ISSUES = 20;
+const NO_QUERY = z.strictObject({});
+
+export function createEndpoint(
+  dependencies: EndpointDependencies,
+  name: RouteName,
+  handlers: Handlers,
+): RequestHandler {
+  const route: Route = ROUTES[name];
+  // Query and body are parsed below by the schemas of this very route, which is what the handler's type says of them.
+  const handler = handlers[name] as (incoming: object) => Promise<Outgoing> | Outgoing;
+  return async (req, res) => {
+    const request = newId("req", dependencies.clock.now());
+    let caller: Caller | null = null;
+    try {
+      checkHeaders(req);
+      if (route.who !== null) {
+        caller = await verifyProof(
+          readBearer(req),
+          dependencies.issuer,
+          dependencies.policy(),
+          dependencies.clock.now(),
+        );
+        await checkPower(dependencies, route, route.who, caller, request);
+      }
+      const query = parse(route.query ?? NO_QUERY, req.query, "query");
+      const body = readBody(route, req);
+      // A write consumes its proof in its own transaction.
+      if (caller !== null && route.method === "GET") await consume(dependencies, caller);
+      const params = Object.fromEntries(Object.entries(req.params).map(([name, value]) => [name, String(value)]));
+      send(res, await handler({ caller, params, query, body, request, response: res }));
+    } catch (thrown) {
+      const error = toBrokerError(thrown, request, dependencies.log);
+      if (error.status === 401) dependencies.refusals.count(error.code);
+      else if (caller !== null) await consume(dependencies, caller).catch(() => undefined);
+      sendProblem(res, error, request);
+    }
+  };
+}
+
+function checkHeaders(req: Request): void {
+  const seen = new Set<string>();
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    const name = (req.rawHeaders[i] ?? "").toLowerCase();
+    if (!SINGLE_HEADERS.includes(name)) continue;
+    if (seen.has(name)) throw new BrokerError("malformed_request", `the header ${name} may occur once`);
+    seen.add(name);
+  }
+}
+
+function readBearer(req: Request): string {
+  const match = /^Bearer ([A-Za-z0-9._~+/=-]+)$/i.exec(req.headers.authorization ?? "");
+  const [, token] = match ?? [];
+  if (token === undefined)
+    throw new BrokerError("proof_invalid", "send `Authorization: Bearer` and a proof that you signed for this call");
+  return token;
+}
+
+async function consume({ proofs, guardedClock }: EndpointDependencies, caller: Caller): Promise<void> {
+  if (await proofs.consume(caller.proof, guardedClock.at())) return;
+  throw new BrokerError("proof_replayed", "make a new proof for every call");
+}
+
+/** A caller without the power is refused and recorded: it proved who it is. */
+async function checkPower(
+  { record, guardedClock, policy }: EndpointDependencies,
+  route: Route,
+  who: Who,
+  caller: Caller,
+  request: RequestId,
+): Promise<void> {
+  if (isAdmitted(who, caller.principal)) return;
+  const reason: Reason = {
+    code: "power_missing",
+    message: `${route.method} ${route.path} is for ${describeWho(who)}; ${caller.principal.name} is ${describePrincipal(caller.principal)}`,
+    rule: `${caller.principal.kind.toLowerCase()} ${caller.principal.name}`,
+  };
+  const event = draftEvent({
+    type: "power.refused",
+    caller: caller.principal.name,
+    route: `${route.method} ${route.path}`,
+    reasons: [reason],
+    request,
+    policy: policy().digest,
+  });
+  const done = await record.append({ at: guardedClock.at(), proof: caller.proof, events: [event] });
+  if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+  throw new BrokerError("power_missing", reason.message, { reasons: [reason] });
+}
+
+function isAdmitted(who: Who, principal: AnyPrincipal): boolean {
+  switch (principal.kind) {
+    case "Agent":
+      return who.agents;
+    case "Service":
+      return who.services;
+    case "Person":
+      return who.powers.some((power) => principal.powers.has(power));
+  }
+}
+
+function describeWho(who: Who): string {
+  const callers = [...(who.agents ? ["agents"] : []), ...(who.services ? ["services"] : [])];
+  if (who.powers.length > 0) callers.push(`people with the power ${who.powers.join(" or ")}`);
+  return callers.join(" and ");
+}
+
+function describePrincipal(principal: AnyPrincipal): string {
+  if (principal.kind !== "Person") return principal.kind === "Agent" ? "an agent" : "a service";
+  return principal.powers.size === 0 ? "a person without powers" : `a person with ${[...principal.powers].join(", ")}`;
+}
+
+function readBody(route: Route, req: Request): unknown {
+  const sent = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
+  if (route.body === null) {
+    if (sent) throw new BrokerError("malformed_request", "this route takes no body");
+    return null;
+  }
+  if (!sent && route.method === "DELETE") return parse(route.body, {}, "body");
+  if (!/^application\/json(?:;\s*charset=utf-8)?$/i.test(req.headers["content-type"] ?? "")) {
+    throw new BrokerError("malformed_request", "send a JSON body with Content-Type: application/json");
+  }
+  return parse(route.body, req.body, "body");
+}
+
+/** Messages name places and expectations, never values. */
+function parse(schema: z.ZodType, value: unknown, where: string): unknown {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const reasons = parsed.error.issues.slice(0, MAX_ISSUES).map((issue): Reason => {
+    const path = issue.path.map((step) => (typeof step === "number" ? `[${step}]` : `.${String(step)}`)).join("");
+    return { code: "malformed_request", message: `${where}${path}: ${issue.message}`.slice(0, 300) };
+  });
+  throw new BrokerError("malformed_request", reasons[0]?.message ?? `the ${where} does not have the documented shape`, {
+    reasons,
+  });
+}
+
+function send(res: Response, outgoing: Outgoing): void {
+  if (outgoing === null) return;
+  const cache = "cacheSeconds" in outgoing ? `public, max-age=${outgoing.cacheSeconds}` : "no-store";
+  res.status(outgoing.status).set("Cache-Control", cache);
+  if ("json" in outgoing) res.type("application/json").send(JSON.stringify(outgoing.json));
+  else res.type(outgoing.type).send(outgoing.text);
+}

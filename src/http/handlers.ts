@@ -1,0 +1,236 @@
+// What each route does, in a line or a few: parsed input in, a room's function, its answer out.
+// No rule lives here. Bodies and queries were parsed by the route's own schema in `endpoint.ts`.
+
+import type * as z from "zod";
+import { CHECKPOINT_TYPE, type CheckpointClaims, type KeysAnswer, type ReadyAnswer } from "../api/record.ts";
+import { makeOpenApi } from "../api/openapi.ts";
+import { draftEvent } from "../audit/events.ts";
+import { type Instant, toTimestamp } from "../core/clock.ts";
+import { parseDurationSeconds } from "../core/duration.ts";
+import { BrokerError } from "../core/errors.ts";
+import { isId } from "../core/ids.ts";
+import { type AgentCall, type GrantDependencies, issueGrant } from "../grants/issue.ts";
+import { describeGrant, listGrants, readGrant } from "../grants/read-grants.ts";
+import { releaseGrant, renewCredential } from "../grants/renew.ts";
+import type { Waiting } from "../grants/waiting.ts";
+import { decide } from "../policy/decide.ts";
+import type { Feed } from "../revocation/feed.ts";
+import type { PersonCall, Revocations } from "../revocation/revocations.ts";
+import type { KeyRing } from "../secrets/key-ring.ts";
+import { describeCutOff, describeDecision } from "./answers.ts";
+import type { Handlers, Incoming } from "./endpoint.ts";
+import { openStream } from "./stream.ts";
+
+export interface HandlerDependencies extends GrantDependencies {
+  readonly issuer: string;
+  readonly version: string;
+  readonly revocations: Revocations;
+  readonly feed: Feed;
+  readonly ring: KeyRing;
+  readonly waiting: Waiting;
+  /** When the policy in force was loaded. */
+  readonly loadedAt: () => Instant;
+}
+
+const JWKS_CACHE_SECONDS = 300;
+const DEFAULT_RECORD_PAGE = 500;
+
+export function createHandlers(dependencies: HandlerDependencies): Handlers {
+  const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting } = dependencies;
+  const keys = (): z.infer<typeof KeysAnswer> => ({
+    keys: ring
+      .list()
+      .flatMap(({ id, purpose, state, createdAt }) =>
+        state === "retired" ? [] : [{ id, purpose, state, createdAt: toTimestamp(createdAt) }],
+      ),
+  });
+  return {
+    requestGrant: async (incoming) => {
+      const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
+      if (issued.outcome === "simulated")
+        return { status: 200, json: describeDecision(issued.decision, issued.policyDigest) };
+      return {
+        status: 201,
+        json: {
+          grant: describeGrant({ grant: issued.grant, cutOff: null }, clock.at()),
+          credential: issued.credential,
+        },
+      };
+    },
+    listGrants: async (incoming) => ({
+      status: 200,
+      json: await listGrants(port, clock, principalOf(incoming), incoming.query),
+    }),
+    readGrant: async (incoming) => {
+      const id = grantId(incoming);
+      const read = async () => describeGrant(await readGrant(port, principalOf(incoming), id), clock.at());
+      const { wait = 0 } = incoming.query;
+      return {
+        status: 200,
+        json: await waiting.untilEnded(read, wait, (grant) => Date.parse(grant.endsAt) - clock.at()),
+      };
+    },
+    renewCredential: async (incoming) => {
+      const { grant, credential } = await renewCredential(dependencies, agentCall(incoming), grantId(incoming));
+      return { status: 201, json: { grant: describeGrant({ grant, cutOff: null }, clock.at()), credential } };
+    },
+    endGrant: async (incoming) => {
+      const id = grantId(incoming);
+      if (principalOf(incoming).kind === "Agent") {
+        const grant = await releaseGrant(dependencies, agentCall(incoming), id);
+        waiting.wake();
+        return { status: 200, json: describeGrant({ grant, cutOff: null }, clock.at()) };
+      }
+      await readGrant(port, principalOf(incoming), id);
+      const { reason = "ended by a person" } = incoming.body;
+      await revocations.endGrant(personCall(incoming), id, reason);
+      return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
+    },
+    decide: async (incoming) => {
+      const body = incoming.body;
+      const scopes = policy();
+      const agent = scopes.principals.get(body.agent);
+      if (agent?.kind !== "Agent") throw new BrokerError("not_found", `the policy in force has no agent ${body.agent}`);
+      const ttlSeconds = body.ttl === undefined ? null : parseDurationSeconds(body.ttl);
+      const decision = decide(
+        { permissions: body.permissions, role: body.role ?? null, ttlSeconds },
+        agent,
+        scopes,
+        ceilings,
+      );
+      const { person, proof, request } = personCall(incoming);
+      const facts = {
+        agent: agent.name,
+        decision: decision.outcome,
+        person: person.name,
+        request,
+        policy: scopes.digest,
+      };
+      const done = await record.append({
+        at: clock.at(),
+        proof,
+        events: [draftEvent({ type: "decision.explained", ...facts })],
+      });
+      if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+      return { status: 200, json: describeDecision(decision, scopes.digest) };
+    },
+    revoke: async (incoming) => {
+      const { target, reason } = incoming.body;
+      const { cutOff, liveGrants, warning } = await revocations.revoke(personCall(incoming), target, reason);
+      return { status: 201, json: { revocation: describeCutOff(cutOff), liveGrants, warning } };
+    },
+    listRevocations: async () => {
+      const { cutOffs, frozen } = await revocations.list();
+      return { status: 200, json: { revocations: cutOffs.map(describeCutOff), frozen } };
+    },
+    reopen: async (incoming) => {
+      const id = String(incoming.params["id"]);
+      if (!isId("rev", id)) throw new BrokerError("not_found", "a revocation id looks like rev_01J…");
+      const cutOff = await revocations.reopen(personCall(incoming), id, incoming.body.reason);
+      return { status: 200, json: { revocation: describeCutOff(cutOff), liveGrants: 0, warning: null } };
+    },
+    followRevocations: async (incoming) => {
+      await openStream(incoming.response, principalOf(incoming).name, feed);
+      return null;
+    },
+    freeze: async (incoming) => {
+      const agent = agentName(incoming, policy().principals.get(String(incoming.params["name"]))?.kind === "Agent");
+      const { cutOff, liveGrants } = await revocations.freeze(personCall(incoming), agent, incoming.body.reason);
+      return { status: 200, json: { agent, frozen: true, revocation: describeCutOff(cutOff), liveGrants } };
+    },
+    unfreeze: async (incoming) => {
+      // A frozen agent may have left the policy since: its freeze can be lifted all the same.
+      const agent = agentName(incoming, true);
+      const lifted = await revocations.unfreeze(personCall(incoming), agent, incoming.body.reason);
+      if (!lifted) throw new BrokerError("conflict", `${agent} is not frozen`);
+      return { status: 200, json: { agent, frozen: false, revocation: null, liveGrants: 0 } };
+    },
+    readRecord: async (incoming) => {
+      const { after = 0, limit = DEFAULT_RECORD_PAGE } = incoming.query;
+      const entries = await record.read(after, limit);
+      return { status: 200, type: "application/x-ndjson", text: entries.map((entry) => `${entry}\n`).join("") };
+    },
+    checkpoint: async () => {
+      const { seq, hash, instant } = await record.head();
+      const claims: CheckpointClaims = { iss: dependencies.issuer, seq, hash, at: instant };
+      const checkpoint = await ring.sign("record", CHECKPOINT_TYPE, claims);
+      return { status: 200, json: { checkpoint, key: ring.activeKey("record") } };
+    },
+    readScopes: () => {
+      const { digest, environments, upstreams, resources, roles, principals, warnings } = policy();
+      const kinds = Object.fromEntries(
+        Map.groupBy(principals.values(), ({ kind }) => kind)
+          .entries()
+          .map(([kind, all]) => [kind, all.length]),
+      );
+      const counts = {
+        ...kinds,
+        Environment: environments.size,
+        Upstream: upstreams.size,
+        Resource: resources.size,
+        Role: roles.size,
+      };
+      return { status: 200, json: { digest, loadedAt: toTimestamp(dependencies.loadedAt()), counts, warnings } };
+    },
+    listKeys: () => ({ status: 200, json: keys() }),
+    rotateKeys: async (incoming) => {
+      const { person, proof } = personCall(incoming);
+      const { compromised = false } = incoming.body;
+      await ring.rotate({ person: person.name, proof, compromised });
+      return { status: 200, json: keys() };
+    },
+    acknowledgeClock: async (incoming) => {
+      const { person, proof, request } = personCall(incoming);
+      const event = draftEvent({ type: "clock.acknowledged", person: person.name, request, policy: policy().digest });
+      const done = await record.append({ at: clock.at(), proof, events: [event] });
+      if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+      clock.acknowledge();
+      return { status: 200, json: { acknowledged: true, now: toTimestamp(clock.at()) } };
+    },
+    keySet: () => ({ status: 200, json: ring.publicKeys("credential"), cacheSeconds: JWKS_CACHE_SECONDS }),
+    recordKeySet: () => ({ status: 200, json: ring.publicKeys("record"), cacheSeconds: JWKS_CACHE_SECONDS }),
+    health: () => ({ status: 200, type: "text/plain", text: "ok\n" }),
+    ready: async () => {
+      const problems: string[] = clock.hasParted()
+        ? ["the wall clock jumped: minting waits until an administrator acknowledges it"]
+        : [];
+      await record.head().catch(() => problems.push("the store does not answer"));
+      const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems };
+      return { status: answer.ready ? 200 : 503, json: answer };
+    },
+    openapi: () => ({ status: 200, json: makeOpenApi(dependencies.version), cacheSeconds: JWKS_CACHE_SECONDS }),
+  };
+}
+
+function principalOf({ caller }: Incoming) {
+  if (caller === null) throw new BrokerError("internal", "a route that names its callers was reached without one");
+  return caller.principal;
+}
+
+function agentCall({ caller, request }: Incoming): AgentCall {
+  if (caller?.principal.kind !== "Agent")
+    throw new BrokerError("internal", "a route for agents was reached by another");
+  return { agent: caller.principal, proof: caller.proof, request };
+}
+
+function personCall({ caller, request }: Incoming): PersonCall {
+  if (caller?.principal.kind !== "Person")
+    throw new BrokerError("internal", "a route for people was reached by another");
+  return { person: caller.principal, proof: caller.proof, request };
+}
+
+function grantId({ params }: Incoming) {
+  const id = String(params["id"]);
+  if (!isId("grt", id)) throw new BrokerError("not_found", "a grant id looks like grt_01J…");
+  return id;
+}
+
+function agentName({ params }: Incoming, known: boolean): string {
+  const name = String(params["name"]);
+  if (!known)
+    throw new BrokerError(
+      "not_found",
+      `the policy in force has no agent of that name: to stop one that was removed, revoke it by name`,
+    );
+  return name;
+}
