@@ -1,0 +1,93 @@
+// `valetkey key new` and `valetkey key rotate`: a caller's own key pair, and the broker's signing keys.
+// The private half goes to a file of mode 0600 and nowhere else; stdout has the YAML that the policy needs.
+
+import { resolve } from "node:path";
+import { type Command, Option } from "commander";
+import { isName } from "../core/names.ts";
+import { connect } from "./connect.ts";
+import {
+  type BrokerOptions,
+  type Context,
+  type OutputOptions,
+  withBrokerOptions,
+  withExamples,
+  withJsonOption,
+} from "./context.ts";
+import { STATE_FOLDER } from "./environment.ts";
+import { wrongUse } from "./failure.ts";
+import {
+  KEY_ALGORITHMS,
+  type KeyAlgorithm,
+  makeKeyPair,
+  publicFileOf,
+  type PublicMembers,
+  publicMembers,
+  writePrivateKey,
+  writePublicKey,
+} from "./key-pair.ts";
+
+interface NewOptions extends OutputOptions {
+  readonly alg: KeyAlgorithm;
+  readonly out?: string;
+}
+
+interface RotateOptions extends BrokerOptions {
+  readonly compromised?: true;
+}
+
+export function addKeyCommands(program: Command, context: Context): void {
+  const key = program.command("key").description("make key pairs, rotate the broker's");
+  const fresh = key
+    .command("new")
+    .description("make a key pair for an agent, a person or a service")
+    .argument("<name>", "the name that the key proves")
+    .addOption(new Option("--alg <algorithm>", "signature algorithm").choices(KEY_ALGORITHMS).default("ES256"))
+    .option("--out <file>", `private JWK to write (${STATE_FOLDER}/keys/NAME.jwk)`)
+    .action((name: string, options: NewOptions) => makeKey(context, name, options));
+  withExamples(withJsonOption(fresh), "valetkey key new coder", "valetkey key new dba-1 --alg EdDSA --out ~/dba-1.jwk");
+
+  const rotate = key
+    .command("rotate")
+    .description("let the broker sign with a new key; the old one is published until what it signed has expired")
+    .option("--compromised", "verifiers refuse at once what the old key signed")
+    .action((options: RotateOptions) => rotateKeys(context, options));
+  withExamples(
+    withBrokerOptions(rotate),
+    "valetkey key rotate --as admin-1",
+    "valetkey key rotate --as admin-1 --compromised",
+  );
+}
+
+async function makeKey(context: Context, name: string, options: NewOptions): Promise<void> {
+  const { surroundings, terminal } = context;
+  if (!isName(name)) throw wrongUse("expected a name: lower-case letters, digits, '.', '_' or '-', at most 64");
+  const file = resolve(surroundings.cwd, options.out ?? `${STATE_FOLDER}/keys/${name}.jwk`);
+  const publicFile = publicFileOf(file);
+  const pair = makeKeyPair(name, options.alg);
+  const key = publicMembers(pair);
+  await writePrivateKey(file, pair);
+  await writePublicKey(publicFile, key);
+  if (options.json === true) return terminal.json({ name, algorithm: options.alg, file, publicFile, publicKey: key });
+  terminal.remark(`private key: ${file} (mode 0600; it stays on this machine)`);
+  terminal.remark(`public key:  ${publicFile}`);
+  terminal.remark("add this to the policy, under scopes/:");
+  terminal.raw(agentYaml(name, key));
+}
+
+/** The document to add. The label is a line that must be completed: an agent without an environment gets nothing. */
+function agentYaml(name: string, key: PublicMembers): string {
+  const members = Object.entries(key).map(([member, value]) => `${member}: ${value}`);
+  return `---\nkind: Agent\nname: ${name}\nlabels: { environment: staging }\nkeys:\n  - { ${members.join(", ")} }\n`;
+}
+
+async function rotateKeys(context: Context, options: RotateOptions): Promise<void> {
+  const { terminal } = context;
+  const client = connect(context.surroundings, options);
+  const body = options.compromised === true ? { compromised: true } : {};
+  const answer = await client.call("rotateKeys", { body });
+  if (options.json === true) return terminal.json(answer);
+  terminal.table(
+    ["KEY", "PURPOSE", "STATE", "SINCE"],
+    answer.keys.map((entry) => [entry.id, entry.purpose, entry.state, entry.createdAt]),
+  );
+}

@@ -1,0 +1,55 @@
+// What a command may touch: streams, environment, working folder, signals, and the functions that start a broker.
+// `main.ts` makes one from `process`; nothing else in this room may import or read `process`.
+
+import type { Clock } from "../core/clock.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
+
+export interface OutputStream {
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+  write(text: string): unknown;
+}
+
+/** What the CLI shows of the broker's configuration. Paths are absolute. */
+export interface BrokerSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly issuer: string | null;
+  readonly storeFile: string;
+  readonly scopesFolder: string;
+  readonly masterKeyFile: string;
+  readonly maxTtlSeconds: number;
+}
+
+export interface RunningBroker {
+  /** The address that was bound, as a URL without a slash at its end. */
+  readonly url: string;
+  readonly settings: BrokerSettings;
+  readonly policy: ScopeSet;
+  close(): Promise<void>;
+  /** Problems are logged; the policy in force stays. */
+  reload(): Promise<unknown>;
+}
+
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+export interface Surroundings {
+  /** Without `node` and the script. */
+  readonly argv: readonly string[];
+  readonly env: Variables;
+  readonly cwd: string;
+  /** Of Valetkey. */
+  readonly version: string;
+  /** `24.1.0`, without a `v`. */
+  readonly nodeVersion: string;
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined };
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  readonly clock: Clock;
+  /** Throws WrongUse with every problem of the environment. */
+  readSettings(env: Variables, cwd: string): Promise<BrokerSettings>;
+  openBroker(env: Variables, cwd: string, log: (line: string) => void): Promise<RunningBroker>;
+  onSignal(signal: "SIGHUP" | "SIGINT" | "SIGTERM", handle: () => void): void;
+  /** Ends the process at once: for the second SIGINT only. */
+  exit(code: number): void;
+}

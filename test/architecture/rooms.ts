@@ -1,0 +1,121 @@
+// The table of rooms: which may import which, which third-party package lives where, which file may do what only few
+// may. A new edge is a decision: it is made here, in a line of its own.
+
+/** Files directly under src are rooms of their own. An edge not named here does not exist. */
+export const EDGES: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  api: ["core"],
+  scopes: ["core", "api"],
+  policy: ["core", "api", "scopes"],
+  audit: ["core", "api"],
+  identity: ["core", "api", "scopes", "audit"],
+  secrets: ["core", "api", "audit"],
+  revocation: ["core", "api", "scopes", "policy", "audit"],
+  credentials: ["core", "api"],
+  grants: ["core", "api", "scopes", "policy", "audit", "identity", "secrets", "revocation", "credentials"],
+  store: ["core"],
+  http: [
+    "core",
+    "api",
+    "scopes",
+    "policy",
+    "audit",
+    "identity",
+    "secrets",
+    "revocation",
+    "credentials",
+    "grants",
+    "version",
+  ],
+  sdk: ["core", "api"],
+  cli: ["core", "api", "scopes", "policy", "audit", "sdk", "version"],
+  version: [],
+  config: ["core"],
+  compose: [
+    "core",
+    "api",
+    "scopes",
+    "policy",
+    "audit",
+    "identity",
+    "secrets",
+    "revocation",
+    "credentials",
+    "grants",
+    "store",
+    "http",
+    "config",
+    "version",
+  ],
+  main: ["core", "cli", "config", "compose", "version"],
+};
+
+/** Rooms whose ports the store implements. It sees their types, and of their files only `*-port.ts`. */
+export const PORT_ROOMS: readonly string[] = ["audit", "identity", "secrets", "revocation", "grants"];
+
+/** Third-party package to the rooms that may import it. Node's own modules are free. */
+export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  canonicalize: ["core"],
+  "cli-table3": ["cli"],
+  commander: ["cli"],
+  "eventsource-parser": ["sdk"],
+  express: ["http"],
+  // In audit: checkpoints are verified offline, with nothing but the record and a public key.
+  jose: ["identity", "secrets", "credentials", "sdk", "audit"],
+  yaml: ["scopes"],
+  // Wherever something is parsed at an edge.
+  zod: ["api", "scopes", "identity", "http", "sdk", "cli", "config"],
+};
+
+export interface Restriction {
+  readonly rule: string;
+  readonly pattern: RegExp;
+  /** Paths, or folders that end in a slash, where the restriction applies. */
+  readonly within: readonly string[];
+  /** The files, or folders, that may. Each must exist and do so: an exception that nobody needs goes. */
+  readonly allowed: readonly string[];
+}
+
+export const RESTRICTIONS: readonly Restriction[] = [
+  {
+    rule: "time",
+    pattern: /\bDate\.now\b|\bperformance\.now\b|\bprocess\.hrtime\b|\bnew Date\b\s*(?:\(\s*\)|[^\s(])/,
+    within: ["src/"],
+    allowed: ["src/core/clock.ts"],
+  },
+  { rule: "math-random", pattern: /\bMath\.random\b/, within: ["src/"], allowed: [] },
+  {
+    rule: "randomness",
+    pattern: /\b(?:randomBytes|randomUUID|randomInt|randomFill|randomFillSync|getRandomValues|generateKey\w*)\b/,
+    within: ["src/"],
+    allowed: [
+      "src/core/ids.ts",
+      "src/cli/key-pair.ts",
+      // Jitter of reconnecting.
+      "src/sdk/feed-follower.ts",
+      "src/sdk/sign-proof.ts",
+      "src/secrets/key-ring.ts",
+      "src/secrets/master-key.ts",
+      "src/secrets/sealer.ts",
+    ],
+  },
+  {
+    rule: "process-env",
+    pattern:
+      /\bprocess\.env\b|\bprocess\[["']env["']\]|\{[^}]*\benv\b[^}]*\}\s*(?:=\s*process\b|from\s*["'](?:node:)?process["'])/,
+    within: ["src/"],
+    allowed: ["src/main.ts", "src/sdk/environment.ts"],
+  },
+  { rule: "reveal", pattern: /\.reveal\s*\(|\breveal\s*[,}]/, within: ["src/"], allowed: ["src/secrets/sealer.ts"] },
+  // Patterns of policy are compiled in core/pattern.ts alone.
+  { rule: "raw-regexp", pattern: /\bRegExp\s*\(/, within: ["src/policy/", "src/scopes/"], allowed: [] },
+  { rule: "sqlite", pattern: /["'](?:node:)?sqlite["']/, within: ["src/"], allowed: ["src/store/sqlite/"] },
+  {
+    rule: "ignored-check",
+    pattern: /@ts-(?:ignore|nocheck|expect-error)|(?:oxlint|eslint)-disable/,
+    within: ["src/", "test/"],
+    allowed: [],
+  },
+];
+
+export const MAX_LINES = 350;
