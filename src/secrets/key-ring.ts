@@ -2,7 +2,7 @@
 // A key is published before it signs and stays published until what it signed has expired; a compromised one is
 // retired at once, and verifiers learn it by the feed. Private keys are sealed at rest and never leave this file.
 
-import { type CryptoKey, exportJWK, generateKeyPair, importJWK, SignJWT, type JWK, type JWTPayload } from "jose";
+import { CompactSign, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK, type JWTPayload } from "jose";
 import { draftEvent, type Event } from "../audit/events.ts";
 import { canonicalJson } from "../core/canonical-json.ts";
 import { CLOCK_TOLERANCE_MS, type Instant } from "../core/clock.ts";
@@ -13,6 +13,7 @@ import type { KeyPort, KeyPurpose, KeyState, StoredKey } from "./key-port.ts";
 import type { Sealer } from "./sealer.ts";
 
 const ALGORITHM = "ES256";
+const encoder = new TextEncoder();
 const PURPOSES: readonly KeyPurpose[] = ["credential", "record"];
 
 export interface KeyRing {
@@ -135,7 +136,10 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
   return {
     sign: (purpose, type, claims) => {
       const key = active(purpose);
-      return new SignJWT(claims).setProtectedHeader({ alg: ALGORITHM, typ: type, kid: key.id }).sign(key.privateKey);
+      const payload = encoder.encode(JSON.stringify(claims));
+      return new CompactSign(payload)
+        .setProtectedHeader({ alg: ALGORITHM, typ: type, kid: key.id })
+        .sign(key.privateKey);
     },
     publicKeys: (purpose) => ({ keys: loaded.filter((key) => key.purpose === purpose).map(publicJwk) }),
     activeKey: (purpose) => publicJwk(active(purpose)),
@@ -184,10 +188,11 @@ async function makeKey(sealer: Sealer, purpose: KeyPurpose, state: "next" | "act
 }
 
 async function openKey(sealer: Sealer, key: StoredKey): Promise<LoadedKey> {
-  const jwk: JWK = JSON.parse(Buffer.from(sealer.open("signing-key", key.id, key.sealed)).toString());
+  // Sealed by `makeKey`: what opens is a private JWK.
+  const jwk = JSON.parse(Buffer.from(sealer.open("signing-key", key.id, key.sealed)).toString()) as JWK;
   // Only the private half is sealed: a public half that was put beside it would be published as ours.
-  const { kty, crv, x, y } = jwk;
-  if (canonicalJson({ kty, crv, x, y }) !== canonicalJson(key.publicJwk)) {
+  const publicHalf = { kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y };
+  if (canonicalJson(publicHalf) !== canonicalJson(key.publicJwk)) {
     throw new BrokerError(
       "internal",
       `the public half of the signing key ${key.id} is not that of its sealed half: the store was changed, restore it`,

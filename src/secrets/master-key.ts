@@ -44,11 +44,9 @@ export async function openSealer(file: string, keys: KeyPort): Promise<Sealer> {
 
 async function readKeyFile(file: string): Promise<Uint8Array | null> {
   const handle = await open(file, "r").catch((cause: unknown) => {
-    const code = cause instanceof Error && "code" in cause ? cause.code : null;
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
     if (code === "ENOENT") return null;
-    throw new MasterKeyError(
-      `the master key ${file} cannot be read (${String(code ?? "unknown")}): check its owner and mode`,
-    );
+    throw new MasterKeyError(`the master key ${file} cannot be read (${code}): check its owner and mode`);
   });
   if (handle === null) return null;
   try {

@@ -53,7 +53,7 @@ describe("serve", () => {
     expect(served.startBlock).toMatch(
       /^valetkey is ready at http:\/\/127\.0\.0\.1:\d+\n {2}store +\.valetkey\/broker\.db\n {2}scopes +scopes: /,
     );
-    const printed = /^ {2}npx valetkey (.*)$/m.exec(served.startBlock)?.[1] ?? "";
+    const printed = /^ {2}valetkey (.*)$/m.exec(served.startBlock)?.[1] ?? "";
     const argv = [...printed.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
     expect(argv).toContain(TASK);
     const ran = await runMain(argv, { cwd, env: { VALETKEY_URL: served.url } });

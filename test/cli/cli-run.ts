@@ -93,7 +93,7 @@ export interface Served {
   stderr(): string;
 }
 
-const START_MS = 10_000;
+const START_MS = 30_000;
 
 /** `valetkey serve` as a process on a free port, in a folder with keys; killed when the test is over. */
 export async function startServe(options: RunOptions): Promise<Served> {
@@ -107,7 +107,7 @@ export async function startServe(options: RunOptions): Promise<Served> {
   const started = new Promise<string>((settle) => {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
-      const url = /is ready at (\S+)\n[^]*npx valetkey .*\n/.exec(stdout)?.[1];
+      const url = /is ready at (\S+)\n[^]*^ {2}valetkey request .*\n/m.exec(stdout)?.[1];
       if (url !== undefined) settle(url);
     });
   });
