@@ -12,7 +12,8 @@ import { createWaiting } from "./grants/waiting.ts";
 import { createApp } from "./http/app.ts";
 import { createHandlers } from "./http/handlers.ts";
 import type { Log } from "./http/problem.ts";
-import { createFeed, type Feed } from "./revocation/feed.ts";
+import { createBudget } from "./identity/budget.ts";
+import { createFeed, type Feed, mayStillFollow } from "./revocation/feed.ts";
 import { createNarrowing } from "./revocation/narrowing.ts";
 import { createRevocations } from "./revocation/revocations.ts";
 import { loadScopes } from "./scopes/load.ts";
@@ -50,6 +51,8 @@ export class StartError extends Error {
 }
 
 const MAINTENANCE_MS = 60_000;
+const REFUSALS_A_MINUTE = 60;
+const RENEWALS_A_MINUTE = 600;
 const CLOSE_TIMEOUT_MS = 5000;
 const MAX_CONNECTIONS = 4096;
 
@@ -88,7 +91,7 @@ async function start(
   // 2. The store, locked to this process, and the key that opens what is sealed in it.
   const store = await openSqliteStore({ file: config.storeFile });
   undo.push(() => store.close());
-  const sealer = await openSealer(config.masterKeyFile, store);
+  const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty);
 
   // 3. The address, so that the issuer is known; requests are answered 503 until the last step.
   let listener: RequestListener = (_req, res) => res.writeHead(503, { "Retry-After": "1" }).end();
@@ -143,7 +146,7 @@ async function start(
     onActivated: (next) => {
       scopes = next;
       loadedAt = wall.now();
-      openFeed.dropAllBut((name) => next.principals.has(name));
+      openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
     },
   });
   const activate = async (next: ScopeSet): Promise<void> => {
@@ -196,8 +199,11 @@ async function start(
   const minter = createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) });
   const revocations = createRevocations({ port: store, feed: openFeed, clock, policy, onChange: () => waiting.wake() });
   const grants = { port: store, record: store, clock, policy, ceilings, minter };
+  const budget = createBudget(wall, REFUSALS_A_MINUTE);
   const handlers = createHandlers({
     ...grants,
+    budget,
+    renewals: createBudget(wall, RENEWALS_A_MINUTE),
     issuer,
     version: VERSION,
     revocations,
@@ -207,7 +213,17 @@ async function start(
     loadedAt: () => loadedAt,
   });
   const app = createApp(
-    { issuer, clock: wall, guardedClock: clock, policy, proofs: store, record: store, refusals, log },
+    {
+      issuer,
+      clock: wall,
+      guardedClock: clock,
+      policy,
+      proofs: store,
+      record: store,
+      refusals,
+      budget,
+      log,
+    },
     handlers,
   );
   listener = (req, res) => void app(req, res);

@@ -4,7 +4,10 @@ import type { Instant } from "../core/clock.ts";
 import type { Head, LeafDraft } from "../core/leaf.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 
-/** Outcomes that any transition may have: nothing was written. */
+/**
+ * Outcomes that any transition may have: nothing was written. `clock_behind`: the caller's instant, or the proof's end,
+ * lies so far behind the store's that a used proof might have been forgotten.
+ */
 export type NotWritten =
   | { readonly outcome: "proof_replayed" }
   | { readonly outcome: "clock_behind"; readonly instant: Instant };
@@ -12,8 +15,8 @@ export type NotWritten =
 export interface RecordPort {
   /**
    * Appends entries in order, durably, in one transaction, and consumes the proof when one is given.
-   * A proof seen before: `proof_replayed`, nothing is written. `at` more than 30 s behind the store's instant is
-   * not refused here: the record must be writable when minting is not.
+   * A proof seen before: `proof_replayed`, nothing is written. Without a proof it is never refused for the clock: the
+   * record must be writable when minting is not.
    */
   append(command: {
     readonly at: Instant;

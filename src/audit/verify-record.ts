@@ -38,13 +38,21 @@ interface Entry {
 /** Reads entries in order, one a line. Memory does not grow with the record. */
 export async function verifyRecord(
   lines: AsyncIterable<string> | Iterable<string>,
-  options: { readonly checkpoints: readonly SignedHead[] },
+  options: {
+    /** Kept elsewhere. */
+    readonly checkpoints: readonly SignedHead[];
+    /** With which the record itself ends, as an export does: proves nothing alone, but nothing may follow it. */
+    readonly end?: SignedHead | null;
+  },
 ): Promise<RecordVerdict> {
   const problems: RecordProblem[] = [];
   const report = (seq: number | null, message: string): void => {
     if (problems.length < MAX_PROBLEMS) problems.push({ seq, message });
   };
-  const heads = await readHeads(options.checkpoints, report);
+  const kept = await readHeads(options.checkpoints, report);
+  const [end = null] = options.end == null ? [] : await readHeads([options.end], report);
+  const heads = end === null ? kept : [...kept, end];
+  if (new Set(heads.map(({ iss }) => iss)).size > 1) report(null, "the signed heads are of different brokers");
   let entries = 0;
   let head: Head = { seq: 0, hash: EMPTY_HASH };
   for await (const line of lines) {
@@ -69,6 +77,12 @@ export async function verifyRecord(
   for (const signed of heads) {
     if (signed.seq > head.seq)
       report(null, `a signed head names ${signed.seq} entries, the record ends at ${head.seq}: its tail was cut off`);
+  }
+  if (end !== null && end.seq < head.seq) {
+    report(
+      end.seq + 1,
+      `entry ${end.seq + 1} and what follows stand after the export's own signed head: they were added`,
+    );
   }
   return { entries, head, problems };
 }

@@ -120,20 +120,18 @@ async function verifyAudit(context: Context, file: string | undefined, options: 
   const kept = await Promise.all(
     (options.checkpoint ?? []).map((path) => readCheckpoint(resolve(surroundings.cwd, path))),
   );
-  const heads: KeptCheckpoint[] = [...kept];
+  let end: KeptCheckpoint | null;
   let lines: AsyncIterable<string>;
   if (file === undefined) {
     const client = connect(surroundings, options);
-    const head = await fetchCheckpoint(client);
-    heads.push(head);
-    lines = readFromBroker(client, head);
+    end = await fetchCheckpoint(client);
+    lines = readFromBroker(client, end);
   } else {
     const path = resolve(surroundings.cwd, file);
-    const head = await readTrailer(path);
-    if (head !== null) heads.push(head);
+    end = await readTrailer(path);
     lines = entriesOfExport(readFromFile(path));
   }
-  const verdict = await verifyRecord(lines, { checkpoints: heads });
+  const verdict = await verifyRecord(lines, { checkpoints: kept, end });
   const sound = verdict.problems.length === 0;
   if (!sound) context.exitCode = EXIT.refused;
   if (options.json === true) return terminal.json({ ok: sound, ...verdict, checkpoints: kept.length });
@@ -146,6 +144,11 @@ async function verifyAudit(context: Context, file: string | undefined, options: 
     terminal.table(
       ["ENTRY", "PROBLEM"],
       verdict.problems.map((problem) => [problem.seq === null ? null : String(problem.seq), problem.message]),
+    );
+  }
+  if (end !== null && kept.length > 0 && !kept.some(({ key }) => key.x === end.key.x && key.y === end.key.y)) {
+    terminal.remark(
+      "the record's own head is signed by another key than the kept heads: only what they cover is proven (key rotation does that; so does a forger)",
     );
   }
   if (kept.length === 0) {

@@ -10,7 +10,7 @@ const SEGMENT = /^[A-Za-z0-9._~@+=-]{1,128}$/;
 const MAX_RESOURCE_LENGTH = 256;
 const MAX_SEGMENTS = 16;
 const MAX_TASK_LENGTH = 200;
-const UNSEEN = /[\p{C}\u2028\u2029\u2800[\p{Default_Ignorable_Code_Point}--\uFE0F]]/v;
+const UNSEEN = /[\p{C}[\p{Z}--\x20]\u2800[\p{Default_Ignorable_Code_Point}--\uFE0F]]/v;
 
 export function isName(text: string): boolean {
   return NAME.test(text);
@@ -49,10 +49,16 @@ export function typeOf(resource: string): string {
 /**
  * Free text that people will read on a screen or in a record: a task, a reason.
  * Control, formatting, bidirectional, private and unassigned characters are refused, letters that show nothing (Hangul
- * fillers and the like; emoji may choose their form with U+FE0F), and space at either end.
+ * fillers and the like; emoji may choose their form with U+FE0F), spaces other than U+0020, and space at either end; what
+ * is not in normal form C too: who revokes a task types what is seen.
  */
 export function isPlainText(text: string, maxLength: number = MAX_TASK_LENGTH): boolean {
   return (
-    text.length > 0 && text.length <= maxLength && text.isWellFormed() && !UNSEEN.test(text) && text.trim() === text
+    text.length > 0 &&
+    text.length <= maxLength &&
+    text.isWellFormed() &&
+    !UNSEEN.test(text) &&
+    text.trim() === text &&
+    text.normalize("NFC") === text
   );
 }

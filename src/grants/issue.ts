@@ -15,7 +15,7 @@ import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Decision } from "../policy/decision.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
-import { refusalOf, retryOf, type RetryReason } from "./refusal.ts";
+import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
 
 export interface GrantDependencies {
   readonly port: GrantPort;
@@ -38,20 +38,21 @@ export type Issued =
   | { readonly outcome: "simulated"; readonly decision: Decision; readonly policyDigest: string };
 
 /** A policy may be replaced between deciding and writing; more often than this it is not the policy. */
-const MAX_TRIES = 3;
+export const MAX_TRIES = 3;
 
 /** Throws a BrokerError with every reason when it is refused; the refusal is on record by then. */
 export async function issueGrant(
   dependencies: GrantDependencies,
-  call: AgentCall,
+  caller: AgentCall,
   body: GrantRequest,
 ): Promise<Issued> {
   for (let tries = 1; ; tries++) {
     checkOneUpstream(body);
     checkClock(dependencies.clock);
     const scopes = dependencies.policy();
+    const call = { ...caller, agent: agentNow(caller, scopes) };
     const asked = describeRequest(call, body, scopes);
-    const decision = decideRequest(dependencies, call, body, scopes);
+    const decision = decideRequest(body, call.agent, scopes, dependencies.ceilings);
     if (body.dryRun === true) {
       const refused = await simulate(dependencies, call, body, scopes, decision);
       if (refused === null) return { outcome: "simulated", decision, policyDigest: scopes.digest };
@@ -94,23 +95,13 @@ export function checkClock(clock: GuardedClock): void {
   );
 }
 
-function decideRequest(
-  { ceilings }: GrantDependencies,
-  call: AgentCall,
-  body: GrantRequest,
-  scopes: ScopeSet,
-): Decision {
+function decideRequest(body: GrantRequest, agent: Agent, scopes: ScopeSet, ceilings: Ceilings): Decision {
   const ttlSeconds = body.ttl === undefined ? null : parseDurationSeconds(body.ttl);
-  return decide(
-    { permissions: body.permissions, role: body.role ?? null, ttlSeconds },
-    agentNow(call, scopes),
-    scopes,
-    ceilings,
-  );
+  return decide({ permissions: body.permissions, role: body.role ?? null, ttlSeconds }, agent, scopes, ceilings);
 }
 
 /** The agent as the policy that decides has it; one that was removed since it proved itself has nothing. */
-export function agentNow(call: AgentCall, scopes: ScopeSet): Agent {
+function agentNow(call: AgentCall, scopes: ScopeSet): Agent {
   const principal = scopes.principals.get(call.agent.name);
   if (principal?.kind === "Agent") return principal;
   throw new BrokerError("proof_invalid", "this agent is no longer registered");
@@ -138,20 +129,13 @@ function describeRequest(call: AgentCall, body: GrantRequest, scopes: ScopeSet) 
 
 type Asked = ReturnType<typeof describeRequest>;
 
-/** Records the refusal, consuming the proof, and throws it. */
-async function refuse(
-  dependencies: GrantDependencies,
-  call: AgentCall,
+function refuse(
+  { record, clock }: GrantDependencies,
+  { proof }: AgentCall,
   asked: Asked,
   reasons: readonly [RetryReason, ...RetryReason[]],
 ): Promise<never> {
-  const [first] = reasons;
-  // A replayed proof proves nothing about who sent it: it is counted by the caller, not recorded under a name (rule 16).
-  if (first.code === "proof_replayed") throw new BrokerError("proof_replayed", first.message);
-  const event = draftEvent({ type: "grant.refused", ...asked, reasons });
-  const done = await dependencies.record.append({ at: dependencies.clock.at(), proof: call.proof, events: [event] });
-  if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
-  throw new BrokerError(first.code, first.message, { reasons, ...retryOf(first) });
+  return refuseOnRecord(record, clock.at(), proof, { type: "grant.refused", ...asked, reasons }, reasons);
 }
 
 function limitOf(agent: string, decision: Decision, named: string | null, scopes: ScopeSet): RateLimit | null {

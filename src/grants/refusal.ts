@@ -1,6 +1,11 @@
 // Turns what the store found, after policy had allowed, into the reasons that the caller sees.
 
-import type { Reason } from "../core/errors.ts";
+import type { Event } from "../audit/events.ts";
+import { describeNotWritten, recordCall } from "../audit/not-written.ts";
+import type { RecordPort } from "../audit/record-port.ts";
+import type { Instant } from "../core/clock.ts";
+import { BrokerError, type Reason } from "../core/errors.ts";
+import type { ConsumedProof } from "../core/proof.ts";
 import type { GrantRefused } from "./grant-port.ts";
 
 /** A reason that says when trying again makes sense. */
@@ -11,14 +16,8 @@ export interface RetryReason extends Reason {
 export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
   switch (refused.outcome) {
     case "proof_replayed":
-      return [{ code: "proof_replayed", message: "make a new proof for every call" }];
     case "clock_behind":
-      return [
-        {
-          code: "clock_behind",
-          message: "the broker's clock is more than 30 s behind its own record: set the clock right",
-        },
-      ];
+      return [{ code: refused.outcome, message: describeNotWritten(refused) }];
     case "agent_frozen":
       return [
         {
@@ -53,7 +52,20 @@ export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
   }
 }
 
+/** Records the refusal, consuming the proof, and throws it. A replayed proof is nobody's: it is counted, not recorded. */
+export async function refuseOnRecord(
+  record: RecordPort,
+  at: Instant,
+  proof: ConsumedProof,
+  event: Event,
+  reasons: readonly [RetryReason, ...RetryReason[]],
+): Promise<never> {
+  const [first] = reasons;
+  if (first.code !== "proof_replayed") await recordCall(record, at, proof, event);
+  throw new BrokerError(first.code, first.message, { reasons, ...retryOf(first) });
+}
+
 /** The option of a BrokerError that becomes `Retry-After`. */
-export function retryOf({ retryAfterSeconds }: RetryReason): { readonly retryAfterSeconds?: number } {
+function retryOf({ retryAfterSeconds }: RetryReason): { readonly retryAfterSeconds?: number } {
   return retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
 }

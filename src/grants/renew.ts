@@ -1,65 +1,67 @@
 // A live grant is given another short credential, or its agent ends it. Neither changes what was granted.
-// A renewal never extends the grant's life, and is compared with cut-offs by the grant's instant (rule 12).
+// A renewal never extends the grant's life, is compared with cut-offs by the grant's instant (rule 12), and is decided
+// again: what the store says was granted is not enough.
 
 import type { Credential } from "../api/grants.ts";
 import { draftEvent } from "../audit/events.ts";
+import { notWritten } from "../audit/not-written.ts";
 import { BrokerError } from "../core/errors.ts";
 import { type GrantId, newId } from "../core/ids.ts";
-import type { GrantPort, GrantRefused, StoredGrant } from "./grant-port.ts";
-import { type AgentCall, agentNow, checkClock, type GrantDependencies, mintFor } from "./issue.ts";
-import { refusalOf, retryOf } from "./refusal.ts";
+import { decideAgain } from "../policy/decide-again.ts";
+import type { GrantPort, StoredGrant } from "./grant-port.ts";
+import { type AgentCall, checkClock, type GrantDependencies, MAX_TRIES, mintFor } from "./issue.ts";
+import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
 
-/** Throws `not_found`, `conflict` when it has ended, `cut_off`, `agent_frozen`. */
+/** Throws `not_found`, `conflict` when it has ended, `cut_off`, `agent_frozen`, or what policy says today. */
 export async function renewCredential(
   dependencies: GrantDependencies,
   call: AgentCall,
   id: GrantId,
 ): Promise<{ readonly grant: StoredGrant; readonly credential: Credential }> {
-  const { port, clock, policy } = dependencies;
+  const { port, clock, policy, ceilings } = dependencies;
   checkClock(clock);
-  const grant = await findOwn(port, call, id);
-  agentNow(call, policy());
-  const credential = newId("crd", clock.at());
-  const facts = factsOf(call, grant, policy().digest);
-  const event = draftEvent({ type: "credential.renewed", grant: id, credential, ...facts });
-  const done = await port.renew({
-    at: clock.at(),
-    proof: call.proof,
-    id,
-    agent: call.agent.name,
-    policyDigest: policy().digest,
-    event,
-  });
-  switch (done.outcome) {
-    case "renewed":
-      return { grant: done.grant, credential: await mintFor(dependencies, done.grant, credential, done.instant) };
-    case "not_found":
-      throw notFound(id);
-    case "ended":
-      throw new BrokerError("conflict", "the grant has ended: ask for a new one");
-    default:
-      return refuse(dependencies, call, grant, done);
+  const stored = await findOwn(port, call, id);
+  for (let tries = 1; ; tries++) {
+    const scopes = policy();
+    const life = { ttlSeconds: Math.ceil((stored.endsAt - stored.issuedAt) / 1000) };
+    const decision = decideAgain({ ...stored, ...life }, scopes, ceilings);
+    if (decision.outcome === "refused") return refuse(dependencies, call, stored, decision.reasons);
+    const credential = newId("crd", clock.at());
+    const event = draftEvent({
+      type: "credential.renewed",
+      grant: id,
+      credential,
+      ...factsOf(call, stored, scopes.digest),
+    });
+    const facts = { at: clock.at(), proof: call.proof, id, agent: call.agent.name, policyDigest: scopes.digest };
+    const done = await port.renew({ ...facts, event });
+    if (done.outcome === "policy_changed" && tries < MAX_TRIES) continue;
+    switch (done.outcome) {
+      case "renewed": {
+        // Minted from the decision, not from the row: who can write the store cannot make the broker sign it.
+        const { upstream, permissions, environments, crossingFrom } = decision;
+        const credentialTtlSeconds = Math.min(stored.credentialTtlSeconds, decision.role.ttl.credentialSeconds);
+        const grant = { ...stored, upstream, permissions, environments, crossingFrom, credentialTtlSeconds };
+        return { grant, credential: await mintFor(dependencies, grant, credential, done.instant) };
+      }
+      case "not_found":
+        throw notFound(id);
+      case "ended":
+        throw new BrokerError("conflict", "the grant has ended: ask for a new one");
+      default:
+        return refuse(dependencies, call, stored, refusalOf(done));
+    }
   }
 }
 
-async function refuse(
+function refuse(
   { record, clock, policy }: GrantDependencies,
   call: AgentCall,
   grant: StoredGrant,
-  refused: GrantRefused,
+  reasons: readonly [RetryReason, ...RetryReason[]],
 ): Promise<never> {
-  const reasons = refusalOf(refused);
-  const [first] = reasons;
-  if (first.code === "proof_replayed") throw new BrokerError("proof_replayed", first.message);
-  const event = draftEvent({
-    type: "credential.refused",
-    grant: grant.id,
-    ...factsOf(call, grant, policy().digest),
-    reasons,
-  });
-  const done = await record.append({ at: clock.at(), proof: call.proof, events: [event] });
-  if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
-  throw new BrokerError(first.code, first.message, { reasons, ...retryOf(first) });
+  const facts = { grant: grant.id, ...factsOf(call, grant, policy().digest), reasons };
+  return refuseOnRecord(record, clock.at(), call.proof, { type: "credential.refused", ...facts }, reasons);
 }
 
 /** Its agent has done its work: no more renewals. A second time changes nothing. */
@@ -78,12 +80,8 @@ export async function releaseGrant(
     case "not_found":
       throw notFound(id);
     case "proof_replayed":
-      throw new BrokerError("proof_replayed", "make a new proof for every call");
     case "clock_behind":
-      throw new BrokerError(
-        "clock_behind",
-        "the broker's clock is more than 30 s behind its own record: set the clock right",
-      );
+      throw notWritten(done);
   }
 }
 

@@ -1,5 +1,5 @@
 // The Express application: the route table, one endpoint a route, nothing else. Express sees no request that is not in
-// the table, decodes no body above 64 KB, and adds no header that tells what it is.
+// the table, and adds no header that tells what it is.
 
 import express, { type Express, type Request, type Response, type NextFunction } from "express";
 import { type Route, type RouteName, ROUTES } from "../api/routes.ts";
@@ -8,8 +8,6 @@ import { newId } from "../core/ids.ts";
 import { createEndpoint, type EndpointDependencies, type Handlers } from "./endpoint.ts";
 import { sendProblem, toBrokerError } from "./problem.ts";
 
-const MAX_BODY_BYTES = 65_536;
-
 export function createApp(dependencies: EndpointDependencies, handlers: Handlers): Express {
   const app = express();
   app.disable("x-powered-by");
@@ -17,16 +15,14 @@ export function createApp(dependencies: EndpointDependencies, handlers: Handlers
   app.enable("case sensitive routing");
   app.enable("strict routing");
   app.set("query parser", "simple");
-  const readJson = express.json({ limit: MAX_BODY_BYTES, inflate: false, strict: false, type: "application/json" });
   // Widened on purpose: the table is walked, not one route.
   for (const [name, route] of Object.entries<Route>(ROUTES)) {
     // The keys of the table are its names by construction.
     const endpoint = createEndpoint(dependencies, name as RouteName, handlers);
     const path = route.path.replaceAll(/\{([a-z]+)\}/g, ":$1");
-    const steps = route.body === null ? [endpoint] : [readJson, endpoint];
-    if (route.method === "GET") app.get(path, ...steps);
-    else if (route.method === "POST") app.post(path, ...steps);
-    else app.delete(path, ...steps);
+    if (route.method === "GET") app.get(path, endpoint);
+    else if (route.method === "POST") app.post(path, endpoint);
+    else app.delete(path, endpoint);
   }
   app.use((req: Request, res: Response) => {
     const request = newId("req", dependencies.clock.now());

@@ -1,16 +1,17 @@
 // One endpoint: headers, identity, power, shape, handler, answer, errors. Every route goes through `createEndpoint`.
-// INVARIANT: a proof that was presented is consumed, whatever becomes of the request.
+// INVARIANT: a proof that verified is consumed, whatever becomes of the request.
 
-import type { Request, RequestHandler, Response } from "express";
+import express, { type Request, type RequestHandler, type Response } from "express";
 import * as z from "zod";
 import { type Route, type RouteName, ROUTES, type Who } from "../api/routes.ts";
-import { draftEvent } from "../audit/events.ts";
+import { recordCall } from "../audit/not-written.ts";
 import type { RecordPort } from "../audit/record-port.ts";
 import type { RefusalCounter } from "../audit/refusal-counter.ts";
 import type { Clock } from "../core/clock.ts";
 import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { newId, type RequestId } from "../core/ids.ts";
+import type { Budget } from "../identity/budget.ts";
 import { type Caller, verifyProof } from "../identity/proof.ts";
 import type { ProofPort } from "../identity/proof-port.ts";
 import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
@@ -46,6 +47,8 @@ export interface EndpointDependencies {
   readonly proofs: ProofPort;
   readonly record: RecordPort;
   readonly refusals: RefusalCounter;
+  /** Refusals a minute of one agent or service. */
+  readonly budget: Budget;
   readonly log: Log;
 }
 
@@ -65,30 +68,73 @@ export function createEndpoint(
   return async (req, res) => {
     const request = newId("req", dependencies.clock.now());
     let caller: Caller | null = null;
+    let isConsumed = false;
     try {
       checkHeaders(req);
       if (route.who !== null) {
-        caller = await verifyProof(
-          readBearer(req),
-          dependencies.issuer,
-          dependencies.policy(),
-          dependencies.clock.now(),
-        );
-        await checkPower(dependencies, route, route.who, caller, request);
+        caller = await authenticate(dependencies, req);
+        checkBudget(dependencies, caller.principal);
+        checkPower(route, route.who, caller.principal);
       }
       const query = parse(route.query ?? NO_QUERY, req.query, "query");
-      const body = readBody(route, req);
+      const body = await readBody(route, req, res);
       // A write consumes its proof in its own transaction.
-      if (caller !== null && route.method === "GET") await consume(dependencies, caller);
-      const params = Object.fromEntries(Object.entries(req.params).map(([name, value]) => [name, String(value)]));
+      if (caller !== null && route.method === "GET") {
+        await consume(dependencies, caller);
+        isConsumed = true;
+      }
+      const params = Object.fromEntries(Object.entries(req.params).map(([key, value]) => [key, String(value)]));
       send(res, await handler({ caller, params, query, body, request, response: res }));
     } catch (thrown) {
       const error = toBrokerError(thrown, request, dependencies.log);
-      if (error.status === 401) dependencies.refusals.count(error.code);
-      else if (caller !== null) await consume(dependencies, caller).catch(() => undefined);
+      await settle(dependencies, route, caller, isConsumed, request, error);
       sendProblem(res, error, request);
     }
   };
+}
+
+/** After a refusal: counts what nobody's key stands behind, records a missing power, and consumes the proof. */
+async function settle(
+  dependencies: EndpointDependencies,
+  route: Route,
+  caller: Caller | null,
+  isConsumed: boolean,
+  request: RequestId,
+  error: BrokerError,
+): Promise<void> {
+  const { record, guardedClock, policy, refusals, budget } = dependencies;
+  if (caller === null || error.status === 401) return refusals.count(error.code);
+  const { name, kind } = caller.principal;
+  if (error.status < 500 && kind !== "Person" && budget.waitSeconds(name) === 0) budget.spend(name);
+  try {
+    if (error.code !== "power_missing") {
+      await consume(dependencies, caller);
+      return;
+    }
+    const reasons = error.reasons.length > 0 ? error.reasons : [{ code: error.code, message: error.detail }];
+    const facts = { caller: name, route: `${route.method} ${route.path}`, reasons, request, policy: policy().digest };
+    const proof = isConsumed ? null : caller.proof;
+    await recordCall(record, guardedClock.at(), proof, { type: "power.refused", ...facts });
+  } catch {
+    // Consumed before, by the refusal's own event or by the transition: what matters is that it is not good any more.
+  }
+}
+
+async function authenticate(
+  { issuer, policy, clock, guardedClock }: EndpointDependencies,
+  req: Request,
+): Promise<Caller> {
+  return verifyProof(readBearer(req), issuer, policy(), [clock.now(), guardedClock.at()]);
+}
+
+/** A key that is refused all the time may not fill the record: beyond this its refusals are counted, not recorded. */
+function checkBudget({ budget, refusals }: EndpointDependencies, { name }: AnyPrincipal): void {
+  const retryAfterSeconds = budget.waitSeconds(name);
+  if (retryAfterSeconds === 0) return;
+  refusals.count("limit_reached");
+  throw new BrokerError("limit_reached", `${name} was refused too often: try again in ${retryAfterSeconds} s`, {
+    retryAfterSeconds,
+  });
 }
 
 function checkHeaders(req: Request): void {
@@ -114,31 +160,12 @@ async function consume({ proofs, guardedClock }: EndpointDependencies, caller: C
   throw new BrokerError("proof_replayed", "make a new proof for every call");
 }
 
-/** A caller without the power is refused and recorded: it proved who it is. */
-async function checkPower(
-  { record, guardedClock, policy }: EndpointDependencies,
-  route: Route,
-  who: Who,
-  caller: Caller,
-  request: RequestId,
-): Promise<void> {
-  if (isAdmitted(who, caller.principal)) return;
-  const reason: Reason = {
-    code: "power_missing",
-    message: `${route.method} ${route.path} is for ${describeWho(who)}; ${caller.principal.name} is ${describePrincipal(caller.principal)}`,
-    rule: `${caller.principal.kind.toLowerCase()} ${caller.principal.name}`,
-  };
-  const event = draftEvent({
-    type: "power.refused",
-    caller: caller.principal.name,
-    route: `${route.method} ${route.path}`,
-    reasons: [reason],
-    request,
-    policy: policy().digest,
-  });
-  const done = await record.append({ at: guardedClock.at(), proof: caller.proof, events: [event] });
-  if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
-  throw new BrokerError("power_missing", reason.message, { reasons: [reason] });
+/** Who proved to be somebody without the power; `settle` records it by name. */
+function checkPower(route: Route, who: Who, principal: AnyPrincipal): void {
+  if (isAdmitted(who, principal)) return;
+  const message = `${route.method} ${route.path} is for ${describeWho(who)}; ${principal.name} is ${describePrincipal(principal)}`;
+  const rule = `${principal.kind.toLowerCase()} ${principal.name}`;
+  throw new BrokerError("power_missing", message, { reasons: [{ code: "power_missing", message, rule }] });
 }
 
 function isAdmitted(who: Who, principal: AnyPrincipal): boolean {
@@ -163,7 +190,11 @@ function describePrincipal(principal: AnyPrincipal): string {
   return principal.powers.size === 0 ? "a person without powers" : `a person with ${[...principal.powers].join(", ")}`;
 }
 
-function readBody(route: Route, req: Request): unknown {
+const MAX_BODY_BYTES = 65_536;
+const readJson = express.json({ limit: MAX_BODY_BYTES, inflate: false, strict: false, type: "application/json" });
+
+/** Read only now: who has no proof and no power is answered without a look at what they sent. */
+async function readBody(route: Route, req: Request, res: Response): Promise<unknown> {
   const sent = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
   if (route.body === null) {
     if (sent) throw new BrokerError("malformed_request", "this route takes no body");
@@ -173,6 +204,12 @@ function readBody(route: Route, req: Request): unknown {
   if (!/^application\/json(?:;\s*charset=utf-8)?$/i.test(req.headers["content-type"] ?? "")) {
     throw new BrokerError("malformed_request", "send a JSON body with Content-Type: application/json");
   }
+  await new Promise<void>((resolve, reject) => {
+    readJson(req, res, (failed?: unknown) => {
+      if (failed instanceof Error) reject(failed);
+      else resolve();
+    });
+  });
   return parse(route.body, req.body, "body");
 }
 

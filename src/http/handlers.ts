@@ -4,7 +4,7 @@
 import type * as z from "zod";
 import { CHECKPOINT_TYPE, type CheckpointClaims, type KeysAnswer, type ReadyAnswer } from "../api/record.ts";
 import { makeOpenApi } from "../api/openapi.ts";
-import { draftEvent } from "../audit/events.ts";
+import { recordCall } from "../audit/not-written.ts";
 import { type Instant, toTimestamp } from "../core/clock.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
 import { BrokerError } from "../core/errors.ts";
@@ -16,6 +16,7 @@ import type { Waiting } from "../grants/waiting.ts";
 import { decide } from "../policy/decide.ts";
 import type { Feed } from "../revocation/feed.ts";
 import type { PersonCall, Revocations } from "../revocation/revocations.ts";
+import type { Budget } from "../identity/budget.ts";
 import type { KeyRing } from "../secrets/key-ring.ts";
 import { describeCutOff, describeDecision } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
@@ -28,6 +29,10 @@ export interface HandlerDependencies extends GrantDependencies {
   readonly feed: Feed;
   readonly ring: KeyRing;
   readonly waiting: Waiting;
+  /** Refusals a minute of one agent or service. */
+  readonly budget: Budget;
+  /** Renewals a minute of one agent. */
+  readonly renewals: Budget;
   /** When the policy in force was loaded. */
   readonly loadedAt: () => Instant;
 }
@@ -36,7 +41,7 @@ const JWKS_CACHE_SECONDS = 300;
 const DEFAULT_RECORD_PAGE = 500;
 
 export function createHandlers(dependencies: HandlerDependencies): Handlers {
-  const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting } = dependencies;
+  const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget } = dependencies;
   const keys = (): z.infer<typeof KeysAnswer> => ({
     keys: ring
       .list()
@@ -44,9 +49,14 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         state === "retired" ? [] : [{ id, purpose, state, createdAt: toTimestamp(createdAt) }],
       ),
   });
+  // Made once: anyone may ask for it.
+  const openApi = makeOpenApi(dependencies.version);
   return {
     requestGrant: async (incoming) => {
       const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
+      // A refused dry run is answered, but it is a refusal: nobody probes for free (rule 11).
+      if (issued.outcome === "simulated" && issued.decision.outcome === "refused")
+        budget.spend(principalOf(incoming).name);
       if (issued.outcome === "simulated")
         return { status: 200, json: describeDecision(issued.decision, issued.policyDigest) };
       return {
@@ -71,6 +81,18 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       };
     },
     renewCredential: async (incoming) => {
+      const { name } = principalOf(incoming);
+      const retryAfterSeconds = renewals.waitSeconds(name);
+      if (retryAfterSeconds > 0) {
+        throw new BrokerError(
+          "limit_reached",
+          `${name} renews too often: keep a credential until it is about to expire`,
+          {
+            retryAfterSeconds,
+          },
+        );
+      }
+      renewals.spend(name);
       const { grant, credential } = await renewCredential(dependencies, agentCall(incoming), grantId(incoming));
       return { status: 201, json: { grant: describeGrant({ grant, cutOff: null }, clock.at()), credential } };
     },
@@ -106,12 +128,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         request,
         policy: scopes.digest,
       };
-      const done = await record.append({
-        at: clock.at(),
-        proof,
-        events: [draftEvent({ type: "decision.explained", ...facts })],
-      });
-      if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+      await recordCall(record, clock.at(), proof, { type: "decision.explained", ...facts });
       return { status: 200, json: describeDecision(decision, scopes.digest) };
     },
     revoke: async (incoming) => {
@@ -130,7 +147,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       return { status: 200, json: { revocation: describeCutOff(cutOff), liveGrants: 0, warning: null } };
     },
     followRevocations: async (incoming) => {
-      await openStream(incoming.response, principalOf(incoming).name, feed);
+      await openStream(incoming.response, principalOf(incoming), feed);
       return null;
     },
     freeze: async (incoming) => {
@@ -181,9 +198,8 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     },
     acknowledgeClock: async (incoming) => {
       const { person, proof, request } = personCall(incoming);
-      const event = draftEvent({ type: "clock.acknowledged", person: person.name, request, policy: policy().digest });
-      const done = await record.append({ at: clock.at(), proof, events: [event] });
-      if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+      const facts = { person: person.name, request, policy: policy().digest };
+      await recordCall(record, clock.at(), proof, { type: "clock.acknowledged", ...facts });
       clock.acknowledge();
       return { status: 200, json: { acknowledged: true, now: toTimestamp(clock.at()) } };
     },
@@ -198,7 +214,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems };
       return { status: answer.ready ? 200 : 503, json: answer };
     },
-    openapi: () => ({ status: 200, json: makeOpenApi(dependencies.version), cacheSeconds: JWKS_CACHE_SECONDS }),
+    openapi: () => ({ status: 200, json: openApi, cacheSeconds: JWKS_CACHE_SECONDS }),
   };
 }
 

@@ -41,12 +41,22 @@ const Claims = z.strictObject({
   nbf: z.int().optional(),
 });
 
-/** Throws `proof_invalid` or `proof_expired`. Does not consume the proof: the caller's transaction does. */
-export async function verifyProof(token: string, issuer: string, scopes: ScopeSet, now: Instant): Promise<Caller> {
+/**
+ * Throws `proof_invalid` or `proof_expired`. Does not consume the proof: the caller's transaction does.
+ * `clocks`: what the time may be. While wall clock and monotonic clock have parted nobody knows which is right, and who
+ * stops things by a right clock must not be kept out; a proof that was used is known by either (proofs are remembered by
+ * the store's instant, which refuses what it may have forgotten).
+ */
+export async function verifyProof(
+  token: string,
+  issuer: string,
+  scopes: ScopeSet,
+  clocks: readonly [Instant, ...Instant[]],
+): Promise<Caller> {
   const { header, claims } = readUnverified(token);
   if (claims.sub !== claims.iss) refuse("iss and sub must be the caller's own name");
   if (claims.aud !== issuer) refuse(`aud must be the issuer URL of this broker, ${issuer}, alone`);
-  checkTimes(claims, now);
+  checkTimes(claims, clocks);
   const principal = scopes.principals.get(claims.iss);
   if (principal === undefined || principal.keys.length === 0) {
     return refuse("no key is registered for this name: add the public key to the scopes folder, or check the name");
@@ -87,15 +97,16 @@ function parseSegment(segment: string): unknown {
   }
 }
 
-function checkTimes(claims: z.infer<typeof Claims>, now: Instant): void {
+function checkTimes(claims: z.infer<typeof Claims>, clocks: readonly [Instant, ...Instant[]]): void {
   if (claims.exp <= claims.iat || claims.exp - claims.iat > MAX_PROOF_LIFE_SECONDS) {
     refuse(`exp must be after iat, by at most ${MAX_PROOF_LIFE_SECONDS} seconds`);
   }
-  const notBefore = Math.max(claims.iat, claims.nbf ?? claims.iat);
-  if (notBefore * 1000 > now + CLOCK_TOLERANCE_MS)
+  const notBeforeMs = Math.max(claims.iat, claims.nbf ?? claims.iat) * 1000 - CLOCK_TOLERANCE_MS;
+  const expiresMs = claims.exp * 1000 + CLOCK_TOLERANCE_MS;
+  if (clocks.some((now) => notBeforeMs <= now && now < expiresMs)) return;
+  if (clocks.every((now) => now < notBeforeMs))
     refuse("the proof is from the future: compare the clocks of caller and broker");
-  if (claims.exp * 1000 + CLOCK_TOLERANCE_MS <= now)
-    throw new BrokerError("proof_expired", "make a new proof for every call, and compare the clocks");
+  throw new BrokerError("proof_expired", "make a new proof for every call, and compare the clocks");
 }
 
 /** Tries the registered keys that fit the header; a principal has few. A `kid` that names none of them fits nothing. */

@@ -5,7 +5,9 @@
 import { FEED_HEARTBEAT_MS, FEED_TYPE, type FeedMessage } from "../api/revocations.ts";
 import type { Instant } from "../core/clock.ts";
 import type { CutOff } from "../core/cutoff.ts";
+import { digestOf } from "../core/canonical-json.ts";
 import { BrokerError } from "../core/errors.ts";
+import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
 import type { RevocationPort } from "./revocation-port.ts";
 
 export type FeedEntry =
@@ -14,8 +16,8 @@ export type FeedEntry =
 
 /** One open connection. `close` ends it; the verifier connects again and gets a snapshot. */
 export interface Subscriber {
-  /** Who follows: dropped when policy no longer knows the name. */
-  readonly principal: string;
+  /** Who follows, as policy had it then: dropped when that is no longer so. */
+  readonly principal: AnyPrincipal;
   /** False when the receiver does not keep up. */
   send(kind: FeedMessage["kind"], jws: string): boolean;
   close(): void;
@@ -26,11 +28,14 @@ export interface Feed {
   subscribe(subscriber: Subscriber): Promise<() => void>;
   /** Call right after the entry is durable. Entries may arrive out of order. */
   publish(entry: FeedEntry): void;
-  dropAllBut(isKnown: (principal: string) => boolean): void;
+  /** Drops followers whom a new policy would not let follow, or knows by other keys. */
+  dropAllBut(mayFollow: (principal: AnyPrincipal) => boolean): void;
   close(): void;
 }
 
 const MAX_SUBSCRIBERS = 1000;
+/** Replicas of one service share its name; none may take the places of all. */
+const MAX_SUBSCRIBERS_OF_ONE = 50;
 /** Heartbeats that an out-of-order entry may wait for the one before it. */
 const MAX_STALLED_HEARTBEATS = 2;
 
@@ -50,6 +55,7 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
   let stalled = 0;
   /** Followers whose snapshot is under way: they count towards the cap, however many come at once. */
   let joining = 0;
+  const joiningBy = new Map<string, number>();
   let closed = false;
   // One queue for entries, snapshots and heartbeats: what is signed first is sent first.
   let queue: Promise<void> = Promise.resolve();
@@ -93,12 +99,24 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
           retryAfterSeconds: 5,
         });
       }
-      joining++;
+      const own = [...subscribers].filter(({ principal }) => principal.name === subscriber.principal.name).length;
+      if (own + (joiningBy.get(subscriber.principal.name) ?? 0) >= MAX_SUBSCRIBERS_OF_ONE) {
+        throw new BrokerError("limit_reached", `at most ${MAX_SUBSCRIBERS_OF_ONE} streams of one name`, {
+          retryAfterSeconds: 5,
+        });
+      }
+      const join = (by: number): void => {
+        joining += by;
+        joiningBy.set(subscriber.principal.name, (joiningBy.get(subscriber.principal.name) ?? 0) + by);
+      };
+      join(1);
       await enqueue(async () => {
-        const { cutOffs, retiredKeys } = await port.snapshot(at());
+        const now = at();
+        const { cutOffs, retiredKeys } = await port.snapshot(now);
         // What is durable but not yet published follows at once; were it in the snapshot, its number would come twice.
+        // What is only listed because it still closes a task can void nothing any more.
         const body = cutOffs
-          .filter((cutOff) => cutOff.number <= last)
+          .filter((cutOff) => cutOff.number <= last && cutOff.keptUntil >= now)
           .map(({ id, number, target, before }) => ({ id, number, target: { ...target }, before }));
         const jws = await sign(FEED_TYPE, {
           kind: "snapshot",
@@ -108,7 +126,7 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
         });
         if (!closed && subscriber.send("snapshot", jws)) subscribers.add(subscriber);
         else subscriber.close();
-      }).finally(() => joining--);
+      }).finally(() => join(-1));
       return () => void subscribers.delete(subscriber);
     },
     publish: (entry) => {
@@ -136,8 +154,8 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
         for (const number of early.keys()) if (number <= last) early.delete(number);
       }).catch(() => undefined);
     },
-    dropAllBut: (isKnown) => {
-      for (const subscriber of subscribers) if (!isKnown(subscriber.principal)) drop(subscriber);
+    dropAllBut: (mayFollow) => {
+      for (const subscriber of subscribers) if (!mayFollow(subscriber.principal)) drop(subscriber);
     },
     close: () => {
       closed = true;
@@ -145,4 +163,11 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
       dropAll();
     },
   };
+}
+
+/** True when the policy still lets this very principal follow: same kind, same keys, and for a person the power. */
+export function mayStillFollow(follower: AnyPrincipal, scopes: ScopeSet): boolean {
+  const now = scopes.principals.get(follower.name);
+  if (now === undefined || now.kind !== follower.kind || digestOf(now.keys) !== digestOf(follower.keys)) return false;
+  return now.kind === "Service" || (now.kind === "Person" && now.powers.has("revoke"));
 }

@@ -6,7 +6,7 @@ import { draftEvent } from "../audit/events.ts";
 import type { Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { drawRandomPart } from "../core/ids.ts";
-import { decide } from "../policy/decide.ts";
+import { decideAgain } from "../policy/decide-again.ts";
 import type { Ceilings } from "../policy/decision.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { Feed } from "./feed.ts";
@@ -79,8 +79,9 @@ interface Lost {
 function findLost(shapes: readonly GrantShape[], next: ScopeSet, ceilings: Ceilings): readonly Lost[] {
   const lost = new Map<string, Lost>();
   for (const shape of shapes) {
-    const reasons = decideAgain(shape, next, ceilings);
-    if (reasons.length === 0) continue;
+    const decision = decideAgain({ ...shape, ttlSeconds: shape.longestTtlSeconds }, next, ceilings);
+    if (decision.outcome === "allowed") continue;
+    const { reasons } = decision;
     const key = `${shape.role} ${shape.agent}`;
     const before = lost.get(key);
     lost.set(key, {
@@ -91,20 +92,4 @@ function findLost(shapes: readonly GrantShape[], next: ScopeSet, ceilings: Ceili
     });
   }
   return [...lost.values()];
-}
-
-function decideAgain(shape: GrantShape, next: ScopeSet, ceilings: Ceilings): readonly Reason[] {
-  const agent = next.principals.get(shape.agent);
-  if (agent?.kind !== "Agent") return [{ code: "no_role", message: `agent ${shape.agent} is no longer registered` }];
-  const request = { permissions: shape.permissions, role: shape.role, ttlSeconds: shape.longestTtlSeconds };
-  const decision = decide(request, agent, next, ceilings);
-  if (decision.outcome === "refused") return decision.reasons;
-  // The same permission on a resource that has moved to other environments is not what was granted.
-  const environmentsOf = (list: readonly { action: string; resource: string; environments: readonly string[] }[]) =>
-    list
-      .map((p) => `${p.action} ${p.resource} ${p.environments.toSorted().join(" ")}`)
-      .toSorted()
-      .join("\n");
-  if (environmentsOf(decision.permissions) === environmentsOf(shape.permissions)) return [];
-  return [{ code: "environment_mismatch", message: "the resource's environment label has changed" }];
 }

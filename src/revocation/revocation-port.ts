@@ -53,7 +53,7 @@ export interface CutOffCommand {
   readonly event: LeafDraft;
 }
 
-/** `clock_behind` is never an outcome of these: stopping things must work when minting does not. */
+/** `clock_behind` is never an outcome of what stops things: that must work when minting does not. */
 type Replayed = Extract<NotWritten, { readonly outcome: "proof_replayed" }>;
 
 export interface RevocationPort {
@@ -71,7 +71,7 @@ export interface RevocationPort {
     readonly proof: ConsumedProof;
     readonly agent: string;
     readonly event: LeafDraft;
-  }): Promise<{ readonly outcome: "unfrozen" | "not_frozen"; readonly instant: Instant } | Replayed>;
+  }): Promise<{ readonly outcome: "unfrozen" | "not_frozen"; readonly instant: Instant } | NotWritten>;
 
   /** Lifts every closure of the cut-off's grant or task. Not closed: `not_closed`, no event. */
   reopen(command: {
@@ -82,7 +82,7 @@ export interface RevocationPort {
   }): Promise<
     | { readonly outcome: "reopened" | "not_closed"; readonly cutOff: StoredCutOff }
     | { readonly outcome: "not_found" }
-    | Replayed
+    | NotWritten
   >;
 
   /** Null when unknown or forgotten. */

@@ -2,6 +2,8 @@
 // These work when minting does not: a clock that jumped or a policy that cannot be read stops none of them.
 
 import { draftEvent } from "../audit/events.ts";
+import { notWritten } from "../audit/not-written.ts";
+import type { NotWritten } from "../audit/record-port.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import type { CutOffTarget } from "../core/cutoff.ts";
 import { BrokerError } from "../core/errors.ts";
@@ -47,9 +49,9 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
   const facts = ({ person, request }: PersonCall) => ({ person: person.name, request, policy: policy().digest });
   /** Tells verifiers first, counts afterwards: nothing waits for a number. */
   const announce = async (
-    done: { outcome: string; cutOff: StoredCutOff } | { outcome: "proof_replayed" },
+    done: { outcome: string; cutOff: StoredCutOff } | Extract<NotWritten, { readonly outcome: "proof_replayed" }>,
   ): Promise<Met> => {
-    if (!("cutOff" in done)) throw replayed();
+    if (!("cutOff" in done)) throw notWritten(done);
     feed.publish({ kind: "cut_off", cutOff: done.cutOff });
     onChange();
     return { cutOff: done.cutOff, liveGrants: await port.countMet(done.cutOff, clock.at()) };
@@ -67,7 +69,7 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
     revoke: async (call, target, reason) => {
       const event = draftEvent({ type: "cutoff.created", target, reason, ...facts(call) });
       const met = await announce(await port.cutOff({ ...base(call, target, reason), event }));
-      return { ...met, warning: findUnknownName(target, policy()) };
+      return { ...met, warning: findLikelyMistake(target, policy(), met.liveGrants) };
     },
     endGrant: async (call, grant, reason) => {
       const target = { grant };
@@ -89,7 +91,7 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
       }
       const event = draftEvent({ type: "agent.unfrozen", agent, reason, ...facts(call) });
       const done = await port.unfreeze({ at: clock.at(), proof: call.proof, agent, event });
-      if (done.outcome === "proof_replayed") throw replayed();
+      if (done.outcome === "proof_replayed" || done.outcome === "clock_behind") throw notWritten(done);
       return done.outcome === "unfrozen";
     },
     reopen: async (call, id, reason) => {
@@ -103,7 +105,7 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
         ...facts(call),
       });
       const done = await port.reopen({ at: clock.at(), proof: call.proof, id, event });
-      if (done.outcome === "proof_replayed") throw replayed();
+      if (done.outcome === "proof_replayed" || done.outcome === "clock_behind") throw notWritten(done);
       if (done.outcome === "not_found") throw notFound(id);
       if (done.outcome === "not_closed") {
         throw new BrokerError(
@@ -117,22 +119,20 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
   };
 }
 
-function replayed(): BrokerError {
-  return new BrokerError("proof_replayed", "make a new proof for every call");
-}
-
 function notFound(id: RevocationId): BrokerError {
   return new BrokerError("not_found", `there is no revocation ${id}`);
 }
 
-/** A name that policy does not know is revoked all the same, but is probably misspelt: say so. */
-function findUnknownName(target: CutOffTarget, scopes: ScopeSet): string | null {
-  const { agent, role, environment, upstream } = target;
+/** What policy does not know, or no live grant has, is revoked all the same, but is probably misspelt: say so. */
+function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, liveGrants: number): string | null {
+  const { agent, role, environment, upstream, task } = target;
   const unknown = (kind: string, name: string): string =>
     `the policy in force has no ${kind} ${name}: was another one meant?`;
   if (agent !== undefined && scopes.principals.get(agent)?.kind !== "Agent") return unknown("agent", agent);
   if (role !== undefined && !scopes.roles.has(role)) return unknown("role", role);
   if (environment !== undefined && !scopes.environments.has(environment)) return unknown("environment", environment);
   if (upstream !== undefined && !scopes.upstreams.has(upstream)) return unknown("upstream", upstream);
+  // Task names are free text: this is how a look-alike is noticed.
+  if (task !== undefined && liveGrants === 0) return "no live grant has exactly this task: was another one meant?";
   return null;
 }

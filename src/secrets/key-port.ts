@@ -42,7 +42,7 @@ export interface KeyPort {
         readonly instant: Instant;
         readonly retired: readonly { readonly id: KeyId; readonly number: number }[];
       }
-    | Extract<NotWritten, { readonly outcome: "proof_replayed" }>
+    | NotWritten
   >;
 
   /** The sealed check value, or null in an empty store. */

@@ -4,6 +4,7 @@
 
 import { CompactSign, type CryptoKey, exportJWK, generateKeyPair, importJWK, type JWK, type JWTPayload } from "jose";
 import { draftEvent, type Event } from "../audit/events.ts";
+import { notWritten } from "../audit/not-written.ts";
 import { canonicalJson } from "../core/canonical-json.ts";
 import { CLOCK_TOLERANCE_MS, type Instant } from "../core/clock.ts";
 import { BrokerError } from "../core/errors.ts";
@@ -13,6 +14,8 @@ import type { KeyPort, KeyPurpose, KeyState, StoredKey } from "./key-port.ts";
 import type { Sealer } from "./sealer.ts";
 
 const ALGORITHM = "ES256";
+/** Of one purpose: as many rotations as one life of a credential may see. */
+const MAX_LIVE_KEYS = 50;
 const encoder = new TextEncoder();
 const PURPOSES: readonly KeyPurpose[] = ["credential", "record"];
 
@@ -75,7 +78,7 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
       moves: change.moves,
       events: change.events.map(draftEvent),
     });
-    if (done.outcome === "proof_replayed") throw new BrokerError("proof_replayed", "make a new proof for every call");
+    if (done.outcome !== "changed") throw notWritten(done);
     try {
       await load();
     } catch (cause) {
@@ -105,6 +108,13 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
       change.events.push({ type: "key.created", key: key.id, purpose, policy });
       if (state === "active") promote(key.id);
     };
+    // Verifiers refuse a key set without bound. Voiding keys is never refused: it empties the set.
+    if (!compromised && ours.length >= MAX_LIVE_KEYS) {
+      throw new BrokerError(
+        "conflict",
+        `${ours.length} keys are published: wait until those that no longer sign have retired`,
+      );
+    }
     const next = ours.find((key) => key.state === "next");
     // Who could copy the active key could copy the next one too.
     if (compromised || next === undefined) await add("active");

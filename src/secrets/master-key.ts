@@ -2,7 +2,7 @@
 // different one is a start-up error (semantics, rule 33), because nothing that was sealed would open.
 
 import { randomBytes } from "node:crypto";
-import { mkdir, open } from "node:fs/promises";
+import { link, mkdir, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Secret } from "../core/secret.ts";
 import type { KeyPort } from "./key-port.ts";
@@ -16,8 +16,11 @@ const CHECK_TEXT = "valetkey";
 export class MasterKeyError extends Error {}
 
 /** Reads the master key, makes it where that is allowed, and proves that it is the store's. */
-export async function openSealer(file: string, keys: KeyPort): Promise<Sealer> {
+export async function openSealer(file: string, keys: KeyPort, storeIsEmpty: boolean): Promise<Sealer> {
   const check = await keys.masterKeyCheck();
+  if (check === null && !storeIsEmpty) {
+    throw new MasterKeyError("the store has a record but no trace of its master key: it was altered; restore a backup");
+  }
   let bytes = await readKeyFile(file);
   if (bytes === null) {
     if (check !== null) {
@@ -77,13 +80,16 @@ async function writeKeyFile(file: string): Promise<Uint8Array> {
     );
   };
   await mkdir(dirname(file), { recursive: true, mode: 0o700 }).catch(failed);
-  // `wx`: two brokers that start at once must not each make one.
-  const handle = await open(file, "wx", 0o600).catch(failed);
+  // Whole or not at all, and never over another: `link` fails where the name is taken.
+  const draft = `${file}.${randomBytes(6).toString("hex")}`;
+  const handle = await open(draft, "wx", 0o600).catch(failed);
   try {
     await handle.writeFile(bytes);
     await handle.sync();
+    await link(draft, file).catch(failed);
   } finally {
     await handle.close();
+    await rm(draft, { force: true });
   }
   return bytes;
 }

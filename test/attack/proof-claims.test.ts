@@ -15,7 +15,7 @@ import {
 const coder = makeCallerKey();
 const scopes = makePrincipals({ coder: [coder], other: [makeCallerKey()] });
 
-const verify = (proof: string, now = NOW, issuer = ISSUER) => verifyProof(proof, issuer, scopes, now);
+const verify = (proof: string, now = NOW, issuer = ISSUER) => verifyProof(proof, issuer, scopes, [now]);
 const withClaims = (claims: Record<string, unknown>) => makeProof(coder, { claims: { ...goodClaims(), ...claims } });
 const expectRefused = (proof: string, now = NOW) =>
   expect(verify(proof, now)).rejects.toMatchObject({ code: "proof_invalid" });

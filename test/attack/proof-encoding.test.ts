@@ -18,7 +18,7 @@ import { signProof } from "../support/raw-http.ts";
 
 const coder = makeCallerKey();
 const scopes = makePrincipals({ coder: [coder] });
-const verify = (proof: string) => verifyProof(proof, ISSUER, scopes, NOW);
+const verify = (proof: string) => verifyProof(proof, ISSUER, scopes, [NOW]);
 const expectRefused = (proof: string) => expect(verify(proof)).rejects.toMatchObject({ code: "proof_invalid" });
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

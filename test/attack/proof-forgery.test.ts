@@ -27,7 +27,7 @@ const other = makeCallerKey();
 const stranger = makeCallerKey();
 const scopes = makePrincipals({ coder: [coder, second], other: [other], keyless: [], constructor: [other] });
 
-const verify = (proof: string) => verifyProof(proof, ISSUER, scopes, NOW);
+const verify = (proof: string) => verifyProof(proof, ISSUER, scopes, [NOW]);
 const expectRefused = (proof: string) =>
   expect(verify(proof)).rejects.toMatchObject({ name: "BrokerError", code: "proof_invalid" });
 

@@ -160,3 +160,13 @@ describe("a record that is all wrong", () => {
     expect(verdict.problems[0]?.seq).toBe(1);
   });
 });
+
+describe("an export", () => {
+  it("with entries added after its own signed head is not sound", async () => {
+    const end = await signer.sign(head);
+    const grown = makeRecord(2, "forged", head);
+    const { problems } = await verifyRecord([...lines, ...grown.lines], { checkpoints: [], end });
+    expect(problems).toMatchObject([{ seq: 11, message: expect.stringContaining("added") }]);
+    expect((await verifyRecord(lines, { checkpoints: [end], end })).problems).toEqual([]);
+  });
+});

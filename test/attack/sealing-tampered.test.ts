@@ -158,38 +158,44 @@ describe("the master key", () => {
 
   it("is made for an empty store, 32 bytes of mode 0600 in a folder of mode 0700, and found again", async () => {
     const [file, port] = [makeFile(), createMemoryKeys()];
-    const first = await openSealer(file, port);
+    const first = await openSealer(file, port, true);
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(statSync(join(file, "..")).mode & 0o777).toBe(0o700);
     expect(readFileSync(file)).toHaveLength(32);
-    const again = await openSealer(file, port);
+    const again = await openSealer(file, port, true);
     expect(Buffer.from(again.open("signing-key", "k", first.seal("signing-key", "k", PLAIN)))).toEqual(PLAIN);
     expect(port.check).not.toBeNull();
   });
 
   it("that is missing for a store with sealed data stops the start, and none is made", async () => {
     const [file, port] = [makeFile(), createMemoryKeys()];
-    await openSealer(file, port);
+    await openSealer(file, port, true);
     rmSync(file);
-    await expect(openSealer(file, port)).rejects.toThrow(/missing.*backup/);
+    await expect(openSealer(file, port, true)).rejects.toThrow(/missing.*backup/);
+    expect(existsSync(file)).toBe(false);
+  });
+
+  it("is not made, nor used, for a store that has a record but lost every trace of its key (rule 33)", async () => {
+    const file = makeFile();
+    await expect(openSealer(file, createMemoryKeys(), false)).rejects.toThrow(/no trace of its master key/);
     expect(existsSync(file)).toBe(false);
   });
 
   it("that is another one stops the start", async () => {
     const [file, port] = [makeFile(), createMemoryKeys()];
-    await openSealer(file, port);
+    await openSealer(file, port, true);
     put(file, Buffer.alloc(32, 9));
-    await expect(openSealer(file, port)).rejects.toThrow(/not the one that sealed this store/);
+    await expect(openSealer(file, port, true)).rejects.toThrow(/not the one that sealed this store/);
   });
 
   it.each([0, 1, 31, 33, 64, 100_000])("of %i bytes stops the start", async (length) => {
     const port = createMemoryKeys();
-    await expect(openSealer(put(makeFile(), Buffer.alloc(length, 7)), port)).rejects.toThrow("exactly 32 bytes");
+    await expect(openSealer(put(makeFile(), Buffer.alloc(length, 7)), port, true)).rejects.toThrow("exactly 32 bytes");
     expect(port.check).toBeNull();
   });
 
   it.each([0o644, 0o640, 0o604, 0o620, 0o602, 0o666])("of mode %i, open to others, stops the start", async (mode) => {
-    await expect(openSealer(put(makeFile(), Buffer.alloc(32, 7), mode), createMemoryKeys())).rejects.toThrow(
+    await expect(openSealer(put(makeFile(), Buffer.alloc(32, 7), mode), createMemoryKeys(), true)).rejects.toThrow(
       "chmod 600",
     );
   });
@@ -199,20 +205,22 @@ describe("the master key", () => {
     const link = makeFile();
     mkdirSync(join(link, ".."), { recursive: true });
     symlinkSync(target, link);
-    await expect(openSealer(link, createMemoryKeys())).rejects.toThrow("chmod 600");
+    await expect(openSealer(link, createMemoryKeys(), true)).rejects.toThrow("chmod 600");
   });
 
   it("that is a folder, or in a place where none can be made, stops the start with the next step", async () => {
     const folder = makeFile();
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    await expect(openSealer(folder, createMemoryKeys())).rejects.toThrow(MasterKeyError);
+    await expect(openSealer(folder, createMemoryKeys(), true)).rejects.toThrow(MasterKeyError);
     const inFile = join(put(makeFile(), Buffer.alloc(1)), "master.key");
-    await expect(openSealer(inFile, createMemoryKeys())).rejects.toThrow(MasterKeyError);
+    await expect(openSealer(inFile, createMemoryKeys(), true)).rejects.toThrow(MasterKeyError);
   });
 
   it("is made once when several start at the same moment: one key, and whoever came late says so", async () => {
     const file = makeFile();
-    const started = await Promise.allSettled(Array.from({ length: 8 }, () => openSealer(file, createMemoryKeys())));
+    const started = await Promise.allSettled(
+      Array.from({ length: 8 }, () => openSealer(file, createMemoryKeys(), true)),
+    );
     const opened = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     expect(opened.length).toBeGreaterThan(0);
     const [first] = opened;
@@ -226,7 +234,7 @@ describe("the master key", () => {
 
   it("never turns up in an error", async () => {
     const file = put(makeFile(), Buffer.from("sk_live_marker_sk_live_marker_xxxxxxxx"));
-    await expect(openSealer(file, createMemoryKeys())).rejects.toThrow(
+    await expect(openSealer(file, createMemoryKeys(), true)).rejects.toThrow(
       expect.not.objectContaining({ message: expect.stringContaining("sk_live_marker") }),
     );
   });

@@ -1,7 +1,9 @@
 // Clocks that jump: minting stops until a person has looked, stopping things goes on, instants never go back (rule 10).
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createApiClient } from "../../src/sdk/api-client.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
+import { post, signProof } from "../support/raw-http.ts";
 import { readEvents } from "../support/read-events.ts";
 
 const BODY = { task: "t", permissions: [{ action: "domain:write", resource: "shop-staging:service/web" }] };
@@ -48,6 +50,34 @@ describe("a wall clock that jumps", () => {
     expect(Date.parse(revocation.before) - before).toBeLessThan(60_000);
     broker.clock.jump(-HOUR);
     await ask();
+  });
+
+  it("does not keep out a person whose own clock is right, nor one whose clock jumped along", async () => {
+    const right = { now: () => Date.now(), monotonic: () => performance.now() };
+    const key = broker.keyOf("security-1");
+    const remote = createApiClient({ url: broker.url, name: "security-1", key, clock: right });
+    for (const ms of [HOUR, -2 * HOUR]) {
+      broker.clock.jump(ms);
+      await remote.call("freeze", { params: { name: "coder" }, body: { reason: "r" } });
+      await broker.as("security-1").call("freeze", { params: { name: "other-agent" }, body: { reason: "r" } });
+    }
+  });
+
+  it("back never makes a used proof good again, for anything that gives or lifts (rule 36)", async () => {
+    await broker.as("security-1").call("freeze", { params: { name: "coder" }, body: { reason: "r" } });
+    const proof = await signProof(broker, "security-1");
+    const send = (path: string, body: object) => post(broker, path, JSON.stringify(body), { proof });
+    expect((await send("/v1/revocations", { target: { role: "none" }, reason: "r" })).status).toBe(201);
+    broker.clock.advance(10 * 60_000);
+    // Writes at which the store forgets what is old.
+    for (let i = 0; i < 3; i++)
+      await broker.as("security-1").call("revoke", { body: { target: { role: "x" }, reason: "r" } });
+    broker.clock.jump(-10 * 60_000);
+    expect((await send("/v1/agents/coder/unfreeze", { reason: "r" })).status).toBeGreaterThanOrEqual(400);
+    expect((await send("/v1/keys/rotate", {})).status).toBeGreaterThanOrEqual(400);
+    broker = await broker.restart();
+    expect((await send("/v1/agents/coder/unfreeze", { reason: "r" })).status).toBeGreaterThanOrEqual(400);
+    expect((await broker.as("security-1").call("listRevocations", {})).frozen).toContain("coder");
   });
 
   it("by less than 30 s changes nothing", async () => {

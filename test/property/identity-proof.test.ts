@@ -20,7 +20,7 @@ const scopes = makePrincipals({ coder: [ec, ed] });
 
 async function outcomeOf(proof: string): Promise<string> {
   try {
-    return (await verifyProof(proof, ISSUER, scopes, NOW)).principal.name;
+    return (await verifyProof(proof, ISSUER, scopes, [NOW])).principal.name;
   } catch (thrown) {
     if (thrown instanceof BrokerError) return thrown.code;
     throw thrown;

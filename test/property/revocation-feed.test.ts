@@ -71,7 +71,7 @@ describe("the feed", () => {
           const messages: FeedMessage[] = [];
           seen.push(messages);
           await feed.subscribe({
-            principal: "v",
+            principal: { kind: "Service", name: "v", keys: [] },
             send: (_kind, jws) => {
               const message: FeedMessage = JSON.parse(jws);
               return messages.push(message) > 0;

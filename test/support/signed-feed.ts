@@ -81,6 +81,8 @@ export interface FeedStandIn extends RunningServer {
   /** Signs and sends with the next or the given number. */
   cutOff(target: Record<string, unknown>, before?: number, overrides?: Record<string, unknown>): Promise<void>;
   retireKey(keyId: string): Promise<void>;
+  /** As after a restored backup: what has a higher number never was, and everybody connects again. */
+  restore(number: number): void;
   heartbeat(overrides?: Record<string, unknown>): Promise<void>;
   sign(claims: Record<string, unknown>, header?: Partial<JWTHeaderParameters>, pair?: SigningPair): Promise<string>;
   send(data: string): void;
@@ -99,8 +101,8 @@ export async function startFeedStandIn(clock: Clock): Promise<FeedStandIn> {
   const hits = new Map<string, number>();
   const proofs: string[] = [];
   const published: JWK[] = [credentialKey.publicJwk];
-  const cutOffs: Record<string, unknown>[] = [];
-  const retiredKeys: string[] = [];
+  let cutOffs: { readonly number: number }[] = [];
+  let retiredKeys: { readonly number: number; readonly keyId: string }[] = [];
 
   async function admits(request: IncomingMessage): Promise<boolean> {
     const proof = request.headers.authorization?.replace(/^Bearer /, "") ?? "";
@@ -143,7 +145,8 @@ export async function startFeedStandIn(clock: Clock): Promise<FeedStandIn> {
     hits,
     proofs,
     number: 0,
-    greeting: () => self.sign({ kind: "snapshot", ...common(), cutOffs, retiredKeys }),
+    greeting: () =>
+      self.sign({ kind: "snapshot", ...common(), cutOffs, retiredKeys: retiredKeys.map(({ keyId }) => keyId) }),
     connections: () => open.size,
     drop: () => {
       for (const response of open) response.destroy();
@@ -164,8 +167,14 @@ export async function startFeedStandIn(clock: Clock): Promise<FeedStandIn> {
     },
     retireKey: async (keyId) => {
       self.number++;
-      retiredKeys.push(keyId);
+      retiredKeys.push({ number: self.number, keyId });
       self.send(await self.sign({ kind: "key_retired", ...common(), keyId }));
+    },
+    restore: (number) => {
+      self.number = number;
+      cutOffs = cutOffs.filter((cutOff) => cutOff.number <= number);
+      retiredKeys = retiredKeys.filter((key) => key.number <= number);
+      self.drop();
     },
     heartbeat: async (overrides = {}) => self.send(await self.sign({ kind: "heartbeat", ...common(), ...overrides })),
     claims: (overrides = {}) => {

@@ -4,8 +4,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FeedMessage } from "../../src/api/revocations.ts";
 import { makeId } from "../../src/core/ids.ts";
-import { createFeed, type Feed } from "../../src/revocation/feed.ts";
+import { createFeed, type Feed, mayStillFollow } from "../../src/revocation/feed.ts";
 import type { FeedSnapshot, RevocationPort, StoredCutOff } from "../../src/revocation/revocation-port.ts";
+import type { AnyPrincipal, Person } from "../../src/scopes/scope-set.ts";
+import { makeScopeSet } from "../support/scope-set-fixture.ts";
 
 const ISSUER = "https://valetkey.example";
 
@@ -24,7 +26,7 @@ function cutOffNumber(number: number): StoredCutOff {
 }
 
 interface Follower {
-  readonly principal: string;
+  readonly principal: AnyPrincipal;
   readonly messages: FeedMessage[];
   open: boolean;
   slow: boolean;
@@ -32,7 +34,10 @@ interface Follower {
   close(): void;
 }
 
-function makeFollower(principal = "shop-verifier"): Follower {
+const serviceOf = (name: string): AnyPrincipal => ({ kind: "Service", name, keys: [{ kty: "OKP", x: name }] });
+
+function makeFollower(name = "shop-verifier"): Follower {
+  const principal = serviceOf(name);
   const follower: Follower = {
     principal,
     messages: [],
@@ -302,7 +307,7 @@ describe("followers are dropped, to start again with a snapshot,", () => {
     const [kept, removed] = [makeFollower("shop-verifier"), makeFollower("old-verifier")];
     await feed.subscribe(kept);
     await feed.subscribe(removed);
-    feed.dropAllBut((name) => name === "shop-verifier");
+    feed.dropAllBut(({ name }) => name === "shop-verifier");
     publish(1);
     await settle();
     expect([kept.open, removed.open]).toEqual([true, false]);
@@ -326,7 +331,7 @@ describe("at most 1,000 follow", () => {
   it("one after the other, and a place that is left is free again", async () => {
     const { feed } = await make();
     const leave: (() => void)[] = [];
-    for (let i = 0; i < 1000; i++) leave.push(await feed.subscribe(makeFollower()));
+    for (let i = 0; i < 1000; i++) leave.push(await feed.subscribe(makeFollower(`v${i % 40}`)));
     await expect(feed.subscribe(makeFollower())).rejects.toMatchObject({ code: "limit_reached", retryAfterSeconds: 5 });
     leave[0]?.();
     await expect(feed.subscribe(makeFollower())).resolves.toBeDefined();
@@ -334,8 +339,17 @@ describe("at most 1,000 follow", () => {
 
   it("however many come at once", async () => {
     const { feed } = await make();
-    const joined = await Promise.allSettled(Array.from({ length: 1500 }, () => feed.subscribe(makeFollower())));
+    const joined = await Promise.allSettled(
+      Array.from({ length: 1500 }, (_, i) => feed.subscribe(makeFollower(`v${i % 60}`))),
+    );
     expect(joined.filter(({ status }) => status === "fulfilled")).toHaveLength(1000);
+  });
+
+  it("and at most 50 of one name, so that no service takes the places of all", async () => {
+    const { feed } = await make();
+    const joined = await Promise.allSettled(Array.from({ length: 200 }, () => feed.subscribe(makeFollower("greedy"))));
+    expect(joined.filter(({ status }) => status === "fulfilled")).toHaveLength(50);
+    await expect(feed.subscribe(makeFollower("security-1"))).resolves.toBeDefined();
   });
 
   it("and those whose snapshot failed take no place", async () => {
@@ -344,5 +358,30 @@ describe("at most 1,000 follow", () => {
     await Promise.allSettled(Array.from({ length: 1500 }, () => feed.subscribe(makeFollower())));
     state.reads = true;
     await expect(feed.subscribe(makeFollower())).resolves.toBeDefined();
+  });
+});
+
+describe("who may still follow after a reload", () => {
+  const person = (powers: Person["powers"]): Person => ({
+    kind: "Person",
+    name: "security-1",
+    keys: [],
+    powers,
+    teams: [],
+  });
+  const among = (...all: AnyPrincipal[]) => ({
+    ...makeScopeSet({}),
+    principals: new Map(all.map((one) => [one.name, one])),
+  });
+
+  it("is who has the same keys, and for a person the power; a replaced key or a lost power ends the stream", () => {
+    const service = serviceOf("shop-verifier");
+    expect(mayStillFollow(service, among(serviceOf("shop-verifier")))).toBe(true);
+    expect(mayStillFollow(service, among({ ...service, keys: [{ kty: "OKP", x: "another" }] }))).toBe(false);
+    expect(mayStillFollow(service, among({ ...person(new Set(["revoke"])), name: "shop-verifier" }))).toBe(false);
+    expect(mayStillFollow(service, among())).toBe(false);
+    const security = person(new Set(["revoke"]));
+    expect(mayStillFollow(security, among(person(new Set(["revoke", "audit"]))))).toBe(true);
+    expect(mayStillFollow(security, among(person(new Set(["audit"]))))).toBe(false);
   });
 });

@@ -1,0 +1,123 @@
+// One key in wrong hands against everybody else: it may not fill the record, take the feed, or stall the broker.
+
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { startTestBroker, type TestBroker } from "../support/broker.ts";
+import { post, signProof } from "../support/raw-http.ts";
+import { readEvents } from "../support/read-events.ts";
+
+const FORBIDDEN = {
+  task: "t",
+  permissions: [{ action: "volume:delete", resource: "shop-production:volume/database" }],
+};
+const ALLOWED = { task: "t", permissions: [{ action: "domain:write", resource: "shop-staging:service/web" }] };
+let broker: TestBroker;
+beforeEach(async () => {
+  broker = await startTestBroker();
+});
+afterEach(() => broker.close());
+
+const refusedBy = async (name: string, body: object): Promise<unknown> =>
+  broker
+    .as(name)
+    .call("requestGrant", { body })
+    .then(
+      () => "allowed",
+      (error: unknown) => (error instanceof Error && "code" in error ? error.code : error),
+    );
+
+describe("an agent that is refused all the time", () => {
+  it("has 60 refusals a minute on record and is then counted, while others go on", { timeout: 60_000 }, async () => {
+    const codes: unknown[] = [];
+    for (let i = 0; i < 80; i++) codes.push(await refusedBy("coder", FORBIDDEN));
+    expect(codes.slice(0, 60)).toEqual(Array.from({ length: 60 }, () => "environment_mismatch"));
+    expect(codes.slice(60)).toEqual(Array.from({ length: 20 }, () => "limit_reached"));
+    const recorded = (await readEvents(broker)).filter((event) => event["type"] === "grant.refused");
+    expect(recorded).toHaveLength(60);
+    expect(await refusedBy("other-agent", ALLOWED)).toBe("allowed");
+    broker.clock.advance(60_001);
+    expect(await refusedBy("coder", ALLOWED)).toBe("allowed");
+  });
+
+  it("cannot probe for free with dry runs that name no role (rule 11)", { timeout: 60_000 }, async () => {
+    for (let i = 0; i < 60; i++)
+      await broker.as("coder").call("requestGrant", { body: { ...FORBIDDEN, dryRun: true } });
+    expect(await refusedBy("coder", { ...FORBIDDEN, dryRun: true })).toBe("limit_reached");
+  });
+
+  it("does not have its proof left unused by the refusal", async () => {
+    const proof = await signProof(broker, "coder");
+    expect((await post(broker, "/v1/grants", '{"task": ', { proof })).status).toBe(400);
+    expect((await post(broker, "/v1/grants", JSON.stringify(ALLOWED), { proof })).body).toMatchObject({
+      code: "proof_replayed",
+    });
+  });
+});
+
+describe("a person who owns an agent", () => {
+  it("is refused to unfreeze it on record", async () => {
+    const name = "other-agent";
+    const security = broker.as("security-1");
+    await security.call("freeze", { params: { name }, body: { reason: "r" } });
+    await expect(security.call("unfreeze", { params: { name }, body: { reason: "r" } })).rejects.toMatchObject({
+      code: "power_missing",
+    });
+    expect((await readEvents(broker)).at(-1)).toMatchObject({ type: "power.refused", caller: "security-1" });
+  });
+});
+
+describe("a service", () => {
+  it("cannot take every place of the feed", async () => {
+    const streams: Response[] = [];
+    try {
+      const open = async () => streams.push(await broker.as("shop-verifier").callRaw("followRevocations", {}));
+      for (let i = 0; i < 50; i++) await open();
+      await expect(open()).rejects.toMatchObject({ code: "limit_reached" });
+      streams.push(await broker.as("security-1").callRaw("followRevocations", {}));
+    } finally {
+      await Promise.all(streams.map((stream) => stream.body?.cancel()));
+    }
+  });
+
+  it("loses its stream when policy replaces its key", async () => {
+    const stream = await broker.as("shop-verifier").callRaw("followRevocations", {});
+    const { d: _private, ...another } = broker.keyOf("oncall-1");
+    broker.writeScopes("services.yaml", `kind: Service\nname: shop-verifier\nkeys: [${JSON.stringify(another)}]\n`);
+    broker.writeScopes(
+      "people.yaml",
+      (await import("node:fs"))
+        .readFileSync(`${broker.folder}/scopes/people.yaml`, "utf8")
+        .replace("oncall-1.pub", "missing.pub"),
+    );
+    await broker.broker.reload();
+    const ended = (async () => {
+      for await (const _chunk of stream.body ?? []);
+    })().catch(() => undefined);
+    await expect(
+      Promise.race([ended.then(() => "ended"), new Promise((r) => setTimeout(r, 10_000, "open"))]),
+    ).resolves.toBe("ended");
+  });
+});
+
+describe("a reader of the feed that takes long over a large snapshot", () => {
+  it("gets it whole: a snapshot of more than a megabyte is not what makes it slow", { timeout: 120_000 }, async () => {
+    const security = broker.as("security-1");
+    const reason = "r".repeat(10);
+    for (let i = 0; i < 60; i++) {
+      const tasks = Array.from(
+        { length: 100 },
+        (_, n) => `a task with a rather long name so that the list grows ${"x".repeat(100)} ${i} ${n}`,
+      );
+      await Promise.all(tasks.map((task) => security.call("revoke", { body: { target: { task }, reason } })));
+    }
+    const stream = await broker.as("shop-verifier").callRaw("followRevocations", {});
+    let bytes = 0;
+    for await (const chunk of stream.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > 2_000_000) break;
+      // Slower than the broker writes.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (bytes > 1_400_000) break;
+    }
+    expect(bytes).toBeGreaterThan(1_400_000);
+  });
+});
