@@ -33,6 +33,8 @@ export class ConfigError extends Error {
 const CLIENT_VARIABLES = new Set(["VALETKEY_URL", "VALETKEY_KEY"]);
 /** A longer life than a day is not a broker's credential. */
 const HIGHEST_MAX_TTL_SECONDS = 86_400;
+/** Keys stay published for one life of a credential: more often, and the key set would grow beyond its bound. */
+const LOWEST_KEY_ROTATION_SECONDS = 3600;
 const LOOPBACK = /^(?:127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\]|localhost)$/;
 
 const Duration = (example: string) =>
@@ -54,10 +56,11 @@ const Listen = z.string().transform((text, context) => {
 /** Proofs and verifiers compare it as text: only the form that every URL parser would write is one. */
 const Issuer = z.string().refine((text) => {
   if (!URL.canParse(text)) return false;
-  const { protocol, origin, pathname } = new URL(text);
+  const { protocol, origin, pathname, hostname } = new URL(text);
   const canonical = pathname === "/" ? origin : `${origin}${pathname}`;
-  return canonical === text && !text.endsWith("/") && (protocol === "https:" || protocol === "http:");
-}, "expected an http or https URL in its normal form, without a slash at its end, such as https://valetkey.example");
+  const isPrivate = protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname));
+  return canonical === text && !text.endsWith("/") && isPrivate;
+}, "expected an https URL in its normal form (http for a loopback address), without a slash at its end, such as https://valetkey.example");
 
 const Store = z.string().transform((text, context) => {
   if (text.startsWith("sqlite:") && text.length > "sqlite:".length) return text.slice("sqlite:".length);
@@ -74,7 +77,9 @@ const Environment = z.strictObject({
   VALETKEY_MAX_TTL: Duration("1h")
     .refine((seconds) => seconds <= HIGHEST_MAX_TTL_SECONDS, "expected at most 24h")
     .prefault("1h"),
-  VALETKEY_KEY_ROTATION: Duration("30d").prefault("30d"),
+  VALETKEY_KEY_ROTATION: Duration("30d")
+    .refine((seconds) => seconds >= LOWEST_KEY_ROTATION_SECONDS, "expected at least 1h")
+    .prefault("30d"),
 });
 
 /** Every variable that the broker reads; docs/configuration.md is tested against it. */

@@ -7,6 +7,7 @@ import {
   GrantIdText,
   Name,
   Permission,
+  QueryNumber,
   ReasonBody,
   ReasonText,
   Resource,
@@ -88,7 +89,7 @@ export const GrantQuery = z.strictObject({
   status: GrantStatus.optional(),
   /** `next` of the page before. */
   after: GrantIdText.optional(),
-  limit: z.coerce.number().int().min(1).max(MAX_PAGE).optional(),
+  limit: QueryNumber(1, MAX_PAGE).optional(),
 });
 export type GrantQuery = z.infer<typeof GrantQuery>;
 
@@ -96,7 +97,7 @@ export const GrantPage = z.object({ grants: z.array(Grant), next: GrantIdText.nu
 export type GrantPage = z.infer<typeof GrantPage>;
 
 /** `?wait=30`: answer when the grant is no longer active, or after so many seconds. */
-export const WaitQuery = z.strictObject({ wait: z.coerce.number().int().min(0).max(MAX_WAIT_SECONDS).optional() });
+export const WaitQuery = z.strictObject({ wait: QueryNumber(0, MAX_WAIT_SECONDS).optional() });
 
 export const EndRequest = z.strictObject({ reason: ReasonText.optional() });
 

@@ -1,14 +1,14 @@
 // The wire contract of the record, of policy in force and of the broker's own keys.
 
 import * as z from "zod";
-import { Timestamp } from "./values.ts";
+import { QueryNumber, Timestamp } from "./values.ts";
 
 const MAX_PAGE = 2000;
 
 /** Entries after this position, one canonical JSON leaf a line (application/x-ndjson). */
 export const AuditQuery = z.strictObject({
-  after: z.coerce.number().int().min(0).optional(),
-  limit: z.coerce.number().int().min(1).max(MAX_PAGE).optional(),
+  after: QueryNumber(0, Number.MAX_SAFE_INTEGER).optional(),
+  limit: QueryNumber(1, MAX_PAGE).optional(),
 });
 
 /** The type of a signed head. */

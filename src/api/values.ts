@@ -28,6 +28,13 @@ export const ReasonText = z
 export const DurationText = z
   .string()
   .refine((text) => parseDurationSeconds(text) !== null, "expected a duration like '90s', '15m' or '48h'");
+/** A whole number in a query: digits alone, so that no two spellings mean the same. */
+export const QueryNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^(?:0|[1-9]\d{0,14})$/, "expected a whole number in digits")
+    .transform(Number)
+    .refine((value) => value >= least && value <= most, `expected a number from ${least} to ${most}`);
 export const Timestamp = z.iso.datetime({ precision: 3 });
 
 export const GrantIdText = z

@@ -110,7 +110,7 @@ describe("the configuration", () => {
     "localhost.:80",
   ])("listens at %s with an https issuer alone", (listen) => {
     expect(problemsOf({ VALETKEY_LISTEN: listen })).toEqual([expect.stringContaining("https")]);
-    expect(problemsOf({ VALETKEY_LISTEN: listen, VALETKEY_ISSUER: "http://valetkey.example" })).toHaveLength(1);
+    expect(problemsOf({ VALETKEY_LISTEN: listen, VALETKEY_ISSUER: "http://valetkey.example" })).toHaveLength(2);
     expect(problemsOf({ VALETKEY_LISTEN: listen, VALETKEY_ISSUER: "https://valetkey.example" })).toEqual([]);
   });
 
