@@ -16,7 +16,7 @@ import { createBudget } from "./identity/budget.ts";
 import { createFeed, type Feed, mayStillFollow } from "./revocation/feed.ts";
 import { createNarrowing } from "./revocation/narrowing.ts";
 import { createRevocations } from "./revocation/revocations.ts";
-import { loadScopes } from "./scopes/load.ts";
+import { type LoadResult, loadScopes } from "./scopes/load.ts";
 import { formatProblem } from "./scopes/problem.ts";
 import type { ScopeSet } from "./scopes/scope-set.ts";
 import { type ReloadOutcome, type ScopesChange, watchScopes } from "./scopes/watch.ts";
@@ -37,10 +37,12 @@ export interface Broker {
 export interface BrokerOptions {
   readonly log: Log;
   readonly clock?: Clock;
+  /** The scopes folder, where its loading has begun already. */
+  readonly loading?: Promise<LoadResult>;
 }
 
 /** What stops a start, one line a problem. */
-export class StartError extends Error {
+class StartError extends Error {
   readonly problems: readonly string[];
 
   constructor(problems: readonly string[]) {
@@ -58,7 +60,7 @@ const MAX_CONNECTIONS = 4096;
 
 export async function startBroker(
   config: ServerConfig,
-  { log, clock: wall = systemClock }: BrokerOptions,
+  { log, clock: wall = systemClock, loading = loadScopes(config.scopesFolder) }: BrokerOptions,
 ): Promise<Broker> {
   // Undone in reverse, on a failed start and on close alike.
   const undo: (() => Promise<void> | void)[] = [];
@@ -66,7 +68,7 @@ export async function startBroker(
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   };
   try {
-    return await start(config, log, wall, undo, close);
+    return await start(config, log, wall, loading, undo, close);
   } catch (thrown) {
     await close().catch(() => undefined);
     throw thrown;
@@ -77,11 +79,12 @@ async function start(
   config: ServerConfig,
   log: Log,
   wall: Clock,
+  loading: Promise<LoadResult>,
   undo: (() => Promise<void> | void)[],
   close: () => Promise<void>,
 ): Promise<Broker> {
   // 1. The policy, before anything is touched.
-  const first = await loadScopes(config.scopesFolder);
+  const first = await loading;
   if ("problems" in first) throw new StartError(first.problems.map(formatProblem));
   let scopes = first.set;
   let loadedAt = wall.now();

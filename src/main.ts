@@ -37,10 +37,14 @@ async function main(): Promise<number> {
     readSettings,
     async openBroker(env, cwd, log) {
       const settings = await readSettings(env, cwd);
+      // Parsing has its own thread: it works while this one loads the broker's parts.
+      const { loadScopes } = await import("./scopes/load.ts");
+      const loading = loadScopes(settings.scopesFolder);
       const { startBroker } = await import("./compose.ts");
       const broker = await startBroker(settings, {
         log: (level, message) => log(`${level}: ${message}`),
         clock: systemClock,
+        loading,
       });
       return {
         url: broker.url,

@@ -30,7 +30,7 @@ export const GrantRequest = z.strictObject({
 });
 export type GrantRequest = z.infer<typeof GrantRequest>;
 
-export const GrantStatus = z.enum(["active", "ended"]);
+const GrantStatus = z.enum(["active", "ended"]);
 
 export const Grant = z.object({
   id: GrantIdText,

@@ -119,8 +119,6 @@ export type Event =
     > & { readonly caller: string })
   | { readonly type: "refusals.counted"; readonly counts: Readonly<Record<string, number>>; readonly policy: string };
 
-export type EventType = Event["type"];
-
 /** A draft for the record. Reasons beyond the cap are counted, so that an entry always fits a leaf. */
 export function draftEvent(event: Event): LeafDraft {
   for (const field of PLACED_FIELDS) if (field in event) throw new TypeError(`an event draft may not carry ${field}`);

@@ -50,7 +50,7 @@ export async function verifyRecord(
     if (problems.length < MAX_PROBLEMS) problems.push({ seq, message });
   };
   const kept = await readHeads(options.checkpoints, report);
-  const [end = null] = options.end == null ? [] : await readHeads([options.end], report);
+  const [end = null] = await readHeads(options.end === undefined || options.end === null ? [] : [options.end], report);
   const heads = end === null ? kept : [...kept, end];
   if (new Set(heads.map(({ iss }) => iss)).size > 1) report(null, "the signed heads are of different brokers");
   let entries = 0;

@@ -1,17 +1,24 @@
-// The tree of commands. Each file adds its own; here is only what holds for all of them.
+// The tree of commands. Each file adds its own; here is only what holds for all of them. A file is loaded when its
+// command is named first, or else with all others: help, and the message for a mistake, know every command.
 
 import { Command } from "commander";
-import { addAuditCommands } from "./audit.ts";
 import type { Context } from "./context.ts";
-import { addDemoCommand } from "./demo.ts";
-import { addDoctorCommand } from "./doctor.ts";
-import { addGrantsCommands } from "./grants.ts";
-import { addInitCommand } from "./init.ts";
-import { addKeyCommands } from "./key.ts";
-import { addRequestCommand } from "./request.ts";
-import { addRevokeCommands } from "./revoke.ts";
-import { addScopesCommands } from "./scopes.ts";
-import { addServeCommand } from "./serve.ts";
+
+type AddCommands = (program: Command, context: Context) => void;
+
+/** In the order of the help. A command that is missing among the names only costs the loading of all. */
+const FILES: readonly { readonly names: readonly string[]; readonly load: () => Promise<AddCommands> }[] = [
+  { names: ["serve"], load: async () => (await import("./serve.ts")).addServeCommand },
+  { names: ["init"], load: async () => (await import("./init.ts")).addInitCommand },
+  { names: ["demo"], load: async () => (await import("./demo.ts")).addDemoCommand },
+  { names: ["key"], load: async () => (await import("./key.ts")).addKeyCommands },
+  { names: ["request"], load: async () => (await import("./request.ts")).addRequestCommand },
+  { names: ["grants"], load: async () => (await import("./grants.ts")).addGrantsCommands },
+  { names: ["revoke", "freeze", "unfreeze"], load: async () => (await import("./revoke.ts")).addRevokeCommands },
+  { names: ["scopes"], load: async () => (await import("./scopes.ts")).addScopesCommands },
+  { names: ["audit"], load: async () => (await import("./audit.ts")).addAuditCommands },
+  { names: ["doctor"], load: async () => (await import("./doctor.ts")).addDoctorCommand },
+];
 
 const FOOTER = `
 Exit codes: 0 done, 1 refused or problems found, 2 wrong use, 3 broker unreachable.
@@ -20,8 +27,8 @@ Example:
   $ valetkey init --sample && valetkey serve`;
 
 /** Throws CommanderError from `parseAsync` instead of ending the process. */
-export function createCommands(context: Context): Command {
-  const { stdout, stderr } = context.surroundings;
+export async function createCommands(context: Context): Promise<Command> {
+  const { argv, stdout, stderr } = context.surroundings;
   const program = new Command("valetkey")
     .description("a credential broker for AI agents: one narrow, expiring credential per task")
     .version(context.surroundings.version)
@@ -36,16 +43,8 @@ export function createCommands(context: Context): Command {
       getErrHasColors: () => false,
     })
     .addHelpText("after", FOOTER);
-  // Before the commands: each inherits what stands here when it is added.
-  addServeCommand(program, context);
-  addInitCommand(program, context);
-  addDemoCommand(program, context);
-  addKeyCommands(program, context);
-  addRequestCommand(program, context);
-  addGrantsCommands(program, context);
-  addRevokeCommands(program, context);
-  addScopesCommands(program, context);
-  addAuditCommands(program, context);
-  addDoctorCommand(program, context);
+  // The commands last: each inherits what stands above when it is added.
+  const named = FILES.filter(({ names }) => names.some((name) => name === argv[0]));
+  for (const { load } of named.length > 0 ? named : FILES) (await load())(program, context);
   return program;
 }

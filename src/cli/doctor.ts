@@ -10,7 +10,7 @@ import { connect } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
 import { readBrokerUrl, readClientEnvironment, STATE_FOLDER } from "./environment.ts";
 import { EXIT, messageOf, systemCodeOf } from "./failure.ts";
-import { summarise } from "./scopes.ts";
+import { summarise } from "./summary.ts";
 import type { BrokerSettings } from "./surroundings.ts";
 import { type Style, styled } from "./terminal.ts";
 

@@ -15,7 +15,8 @@ export async function runProgram(surroundings: Surroundings): Promise<ExitCode> 
   const { createCommands } = await import("./commands.ts");
   const context = createContext(surroundings, createTerminal(surroundings.stdout, stderr, env));
   try {
-    await createCommands(context).parseAsync(argv, { from: "user" });
+    const program = await createCommands(context);
+    await program.parseAsync(argv, { from: "user" });
     return context.exitCode;
   } catch (error) {
     return await report(error, context);

@@ -11,11 +11,11 @@ import { decide } from "../policy/decide.ts";
 import { emitSchemas } from "../scopes/documents.ts";
 import { loadScopes } from "../scopes/load.ts";
 import { formatProblem } from "../scopes/problem.ts";
-import type { ScopeSet } from "../scopes/scope-set.ts";
 import { type Context, type OutputOptions, withExamples, withJsonOption } from "./context.ts";
 import { EXIT, messageOf, wrongUse } from "./failure.ts";
 import { parsePermissions } from "./permissions.ts";
 import { printDecision } from "./request.ts";
+import { countDocuments, summarise } from "./summary.ts";
 import { styled } from "./terminal.ts";
 
 interface ExplainOptions extends OutputOptions {
@@ -143,28 +143,6 @@ async function scopesFolder(context: Context, given: string | undefined): Promis
   const { surroundings } = context;
   if (given !== undefined) return resolve(surroundings.cwd, given);
   return (await surroundings.readSettings(surroundings.env, surroundings.cwd)).scopesFolder;
-}
-
-/** How many of each kind. */
-function countDocuments(set: ScopeSet): Record<string, number> {
-  const principals = [...set.principals.values()];
-  const ofKind = (kind: string): number => principals.filter((one) => one.kind === kind).length;
-  return {
-    environments: set.environments.size,
-    upstreams: set.upstreams.size,
-    resources: set.resources.size,
-    roles: set.roles.size,
-    agents: ofKind("Agent"),
-    people: ofKind("Person"),
-    services: ofKind("Service"),
-  };
-}
-
-/** `2 environments, 4 resources, …` */
-export function summarise(set: ScopeSet): string {
-  return Object.entries(countDocuments(set))
-    .map(([kind, number]) => `${number} ${kind}`)
-    .join(", ");
 }
 
 function count(number: number, noun: string): string {

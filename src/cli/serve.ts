@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { type Context, type OutputOptions, withExamples, withJsonOption } from "./context.ts";
 import { STATE_FOLDER } from "./environment.ts";
 import { EXIT, messageOf } from "./failure.ts";
-import { summarise } from "./scopes.ts";
+import { summarise } from "./summary.ts";
 import type { RunningBroker } from "./surroundings.ts";
 import { styled } from "./terminal.ts";
 

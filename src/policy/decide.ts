@@ -3,7 +3,7 @@
 
 import type { Reason } from "../core/errors.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
-import type { Allowed, Ceilings, Decision, PolicyRequest } from "./decision.ts";
+import type { Allowed, Ceilings, Decision, PolicyRequest, Refused } from "./decision.ts";
 import { ttlTooLong, undeclaredAction, unsupportedRequirement } from "./explain.ts";
 import type { Judgement } from "./judge-role.ts";
 import { matchEnvironments } from "./match-environments.ts";
@@ -27,7 +27,7 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     request.role === null ? pickRole(question, scopes) : findNamedRole(request.role, question, scopes);
 
   // Nothing stops at the first reason: whoever reads a refusal sees all that would have to change.
-  const [first, ...others] = [
+  const all = [
     ...environments.faults,
     ...(judgement?.crosses === true ? [] : environments.mismatches),
     ...reasons,
@@ -35,8 +35,8 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     ...findOverCeiling(request, ceilings),
     ...findUnsupported(judgement),
   ];
-  if (first !== undefined) {
-    return { outcome: "refused", reasons: [first, ...others], role: request.role ?? judgement?.role.name ?? null };
+  if (isNotEmpty(all)) {
+    return { outcome: "refused", reasons: all, role: request.role ?? judgement?.role.name ?? null };
   }
   // Without a role or a resource there is always a reason; if there were none, this still refuses.
   const upstream = question.asks[0]?.resource.upstream;
@@ -45,6 +45,10 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     return { outcome: "refused", reasons: [reason], role: null };
   }
   return allow(judgement, upstream, question, ceilings);
+}
+
+function isNotEmpty(reasons: readonly Reason[]): reasons is Refused["reasons"] {
+  return reasons.length > 0;
 }
 
 function findUndeclared({ asks }: Question, scopes: ScopeSet): readonly Reason[] {

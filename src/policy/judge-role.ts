@@ -37,24 +37,43 @@ export function judgeRole(role: Role, question: Question): Judgement {
   const crosses = question.lacking.length > 0 && mayCross(role, question);
   if (question.lacking.length > 0 && !crosses) shortfalls.push({ kind: "crossing_not_given" });
   for (const ask of question.asks) {
-    let given = false;
-    for (const permission of role.permissions) {
-      if (!matchesPermission(permission, ask)) continue;
-      given = true;
-      if (permission.requires !== null) requirements.push({ ask, requires: permission.requires });
-    }
-    if (!given)
+    if (!findGiven(role, ask, requirements))
       shortfalls.push({ kind: givesAction(role, ask.action) ? "resource_not_covered" : "action_not_given", ask });
     if (!coversEnvironments(role, ask)) shortfalls.push({ kind: "environment_not_covered", ask });
   }
-  if (question.ttlSeconds !== null && question.ttlSeconds > role.ttl.maxSeconds)
-    shortfalls.push({ kind: "ttl_too_long" });
+  if (givesLess(role, question)) shortfalls.push({ kind: "ttl_too_long" });
   return { role, shortfalls, requirements, crosses };
+}
+
+/** The judgement of a role without any shortfall. Null at the first one: most roles that are tried are not meant. */
+export function judgeCoveringRole(role: Role, question: Question): Judgement | null {
+  const crosses = question.lacking.length > 0;
+  if (givesLess(role, question) || (crosses && !mayCross(role, question))) return null;
+  const requirements: Requirement[] = [];
+  for (const ask of question.asks) {
+    if (!coversEnvironments(role, ask) || !findGiven(role, ask, requirements)) return null;
+  }
+  return { role, shortfalls: [], requirements, crosses };
 }
 
 /** True when the role gives this one permission, in the environments of its resource. */
 export function givesPermission(role: Role, ask: CataloguedAsk): boolean {
-  return role.permissions.some((permission) => matchesPermission(permission, ask)) && coversEnvironments(role, ask);
+  return coversEnvironments(role, ask) && role.permissions.some((permission) => matchesPermission(permission, ask));
+}
+
+/** Whether the role gives this permission somewhere, wherever; adds what each place where it does requires. */
+function findGiven(role: Role, ask: CataloguedAsk, requirements: Requirement[]): boolean {
+  let given = false;
+  for (const permission of role.permissions) {
+    if (!matchesPermission(permission, ask)) continue;
+    given = true;
+    if (permission.requires !== null) requirements.push({ ask, requires: permission.requires });
+  }
+  return given;
+}
+
+function givesLess(role: Role, { ttlSeconds }: Question): boolean {
+  return ttlSeconds !== null && ttlSeconds > role.ttl.maxSeconds;
 }
 
 /** Rule 3: the agent has all of `from`, and lacks nothing but `to`. */

@@ -4,7 +4,7 @@
 import type { Reason } from "../core/errors.ts";
 import type { Role, ScopeSet } from "../scopes/scope-set.ts";
 import { ambiguousRole, describeShortfall, explainUncovered, unknownRole } from "./explain.ts";
-import { givesPermission, type Judgement, judgeRole } from "./judge-role.ts";
+import { type Judgement, judgeCoveringRole, judgeRole } from "./judge-role.ts";
 import { compareText, type Question } from "./question.ts";
 import { requirementsInclude } from "./requirements-include.ts";
 
@@ -45,9 +45,8 @@ function findCandidates(question: Question, scopes: ScopeSet): readonly Judgemen
   if (first === undefined) return [];
   const candidates: Judgement[] = [];
   for (const role of scopes.rolesFor(question.agent, first.action)) {
-    if (!question.asks.every((ask) => givesPermission(role, ask))) continue;
-    const judgement = judgeRole(role, question);
-    if (judgement.shortfalls.length === 0) candidates.push(judgement);
+    const judgement = judgeCoveringRole(role, question);
+    if (judgement !== null) candidates.push(judgement);
   }
   return candidates;
 }

@@ -34,8 +34,7 @@ export interface Question {
 export function findMalformed(request: PolicyRequest): Reason | null {
   const [first, ...rest] = request.permissions;
   if (first === undefined) return malformed("expected at least one permission, found none");
-  const upstream = upstreamOf(first.resource);
-  if (rest.some((permission) => upstreamOf(permission.resource) !== upstream)) {
+  if (rest.some((permission) => upstreamOf(permission.resource) !== upstreamOf(first.resource))) {
     return malformed("expected permissions on one upstream, found several: ask for each upstream separately");
   }
   // Written so that NaN is refused too: no comparison with a limit would be.

@@ -6,11 +6,12 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import { upstreamOf } from "../core/names.ts";
 import { type Catalogue, compileAgentSelector, compileCoverage, createCatalogue, toResource } from "./catalogue.ts";
 import { asList, type RequiresDocument, type ScopeDocument, ttlSeconds } from "./documents.ts";
-import { freezeMap, freezeSet } from "./frozen.ts";
+import { freezeMap } from "./frozen.ts";
 import { documentsOf, type ParsedDocument, type ParsedOf, placeText, problemAt } from "./parsed-document.ts";
 import { checkPrincipals, keysOf, principalDocuments, toPrincipal, warnOfMissingKeys } from "./principals.ts";
 import { compareText, type Problem, sortProblems } from "./problem.ts";
 import { checkEnvironmentList, checkRole, type Known, unknownEnvironment, unknownUpstream } from "./role-rules.ts";
+import { createSharedValues, type SharedValues } from "./shared-values.ts";
 import type {
   Agent,
   AnyPrincipal,
@@ -39,12 +40,13 @@ export function buildScopeSet(documents: readonly ParsedDocument[]): BuildResult
   ];
   if (problems.length > 0) return { problems: sortProblems(problems) };
 
+  const shared = createSharedValues();
   const resources = new Map(
-    documentsOf("Resource", documents).map(({ document }) => [document.id, toResource(document)] as const),
+    documentsOf("Resource", documents).map(({ document }) => [document.id, toResource(document, shared)] as const),
   );
   const catalogue = createCatalogue([...resources.values()], upstreams);
   const sortedRoles = documentsOf("Role", documents).toSorted((a, b) => compareText(a.document.name, b.document.name));
-  const roles = byName(sortedRoles, (parsed) => toRole(parsed, catalogue));
+  const roles = byName(sortedRoles, (parsed) => toRole(parsed, catalogue, shared));
   return { set: toSet(documents, { environments, upstreams, principals, resources, roles }) };
 }
 
@@ -122,13 +124,13 @@ function toUpstream({ document }: ParsedOf<"Upstream">): Upstream {
   return Object.freeze({ name, type: "service", audience, environment, actions: freezeMap(actions) });
 }
 
-function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue): Role {
+function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue, shared: SharedValues): Role {
   const { document } = parsed;
   const ttl = ttlSeconds(document.ttl);
   const permissions = document.permissions.map(({ actions, resources, requires }) =>
     Object.freeze({
-      actions: freezeSet(new Set(actions)),
-      coversResource: compileCoverage(resources),
+      actions: shared.set(actions),
+      coversResource: compileCoverage(resources, shared),
       requires: requires === undefined ? null : toRequirements(requires),
     }),
   );
@@ -136,7 +138,7 @@ function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue): Role {
   return Object.freeze({
     name: document.name,
     place: placeText(parsed),
-    selectsAgent: compileAgentSelector(document.agents),
+    selectsAgent: compileAgentSelector(document.agents, shared),
     environments: document.environments === undefined ? null : Object.freeze([...new Set(document.environments)]),
     crossing:
       crossing === undefined

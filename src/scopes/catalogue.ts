@@ -5,6 +5,7 @@ import { typeOf, upstreamOf } from "../core/names.ts";
 import { compilePattern } from "../core/pattern.ts";
 import { asList, type DocumentOf, type LabelsDocument } from "./documents.ts";
 import { compareText } from "./problem.ts";
+import { createSharedValues, type SharedValues } from "./shared-values.ts";
 import type { Agent, Labels, Resource, RolePermission, Upstream } from "./scope-set.ts";
 
 type Covers = RolePermission["coversResource"];
@@ -31,47 +32,63 @@ export interface Catalogue {
 }
 
 /** Labels with frozen lists and no prototype: `labels[name]` finds declared labels and nothing else. */
-export function toLabels(document: LabelsDocument, builtIn: Readonly<Record<string, string>> = {}): Labels {
-  // Filled at once, then frozen.
-  const labels = Object.create(null) as Record<string, readonly string[]>;
-  for (const [name, value] of [...Object.entries(document), ...Object.entries(builtIn)]) {
-    labels[name] = Object.freeze([...new Set(asList(value))]);
-  }
+export function toLabels(
+  document: LabelsDocument,
+  builtIn: Readonly<Record<string, string>> = {},
+  shared = createSharedValues(),
+): Labels {
+  const labels = Object.fromEntries(
+    [...Object.entries(document), ...Object.entries(builtIn)].map(([name, value]) => [
+      name,
+      shared.list(asList(value)),
+    ]),
+  );
+  // Afterwards: an object that begins without a prototype is a hash table, twice as large and slow to look up in.
+  Object.setPrototypeOf(labels, null);
   return Object.freeze(labels);
 }
 
-export function toResource(document: DocumentOf<"Resource">): Resource {
+export function toResource(document: DocumentOf<"Resource">, shared = createSharedValues()): Resource {
   const upstream = upstreamOf(document.id);
-  const labels = toLabels(document.labels, { upstream, type: typeOf(document.id) });
+  const labels = toLabels(document.labels, { upstream, type: typeOf(document.id) }, shared);
   return Object.freeze({ id: document.id, upstream, labels, environments: labels["environment"] ?? Object.freeze([]) });
 }
 
 /** True when every label named has at least one of the values listed. */
-export function compileAgentSelector(selector: LabelsDocument): (agent: Agent) => boolean {
-  const clauses = toClauses(selector);
+export function compileAgentSelector(
+  selector: LabelsDocument,
+  shared = createSharedValues(),
+): (agent: Agent) => boolean {
+  const clauses = toClauses(selector, shared);
   return (agent) =>
     clauses.length > 0 &&
     clauses.every(([label, allowed]) => agent.labels[label]?.some((value) => allowed.has(value)) === true);
 }
 
 /** Selector: every label named is there and all its values are listed. Patterns: one matches. */
-export function compileCoverage(resources: ResourcesDocument): Covers {
+export function compileCoverage(resources: ResourcesDocument, shared = createSharedValues()): Covers {
   if (Array.isArray(resources)) {
     const exact = new Set(resources.filter((text) => !text.includes("*")));
     const patterns = resources.filter((text) => text.includes("*")).map(toPattern);
     return (resource) => exact.has(resource.id) || patterns.some((pattern) => pattern.matches(resource.id));
   }
-  const clauses = toClauses(resources);
+  const clauses = toClauses(resources, shared);
   return (resource) =>
     clauses.length > 0 && clauses.every(([label, allowed]) => hasOnly(resource.labels[label], allowed));
 }
 
+/** A loop and no `every`: this runs for each permission of each role that a decision looks at. */
 function hasOnly(values: readonly string[] | undefined, allowed: ReadonlySet<string>): boolean {
-  return values !== undefined && values.length > 0 && values.every((value) => allowed.has(value));
+  if (values === undefined || values.length === 0) return false;
+  for (const value of values) if (!allowed.has(value)) return false;
+  return true;
 }
 
-function toClauses(selector: LabelsDocument): readonly (readonly [string, ReadonlySet<string>])[] {
-  return Object.entries(selector).map(([label, value]) => [label, new Set(asList(value))] as const);
+function toClauses(
+  selector: LabelsDocument,
+  shared: SharedValues,
+): readonly (readonly [string, ReadonlySet<string>])[] {
+  return Object.entries(selector).map(([label, value]) => [label, shared.set(asList(value))] as const);
 }
 
 function toPattern(text: string): { readonly text: string; matches(candidate: string): boolean } {

@@ -10,7 +10,7 @@ import { compilePattern } from "../core/pattern.ts";
 import { KeyDocument } from "./key-document.ts";
 
 /** Labels of every resource that follow from its id. */
-export const BUILT_IN_LABELS: readonly string[] = ["upstream", "type"];
+const BUILT_IN_LABELS: readonly string[] = ["upstream", "type"];
 
 const MAX_LABELS = 32;
 const MAX_VALUES = 256;

@@ -2,7 +2,6 @@
 // Bounded in time and memory; whatever goes wrong is a problem, and then there is no set.
 
 import { Worker } from "node:worker_threads";
-import { buildScopeSet } from "./build.ts";
 import type { WorkerAnswer } from "./parse-worker.ts";
 import type { Problem } from "./problem.ts";
 import type { ScopeSet } from "./scope-set.ts";
@@ -17,7 +16,10 @@ export type LoadResult =
 
 /** Never rejects: a folder that cannot be loaded has problems. */
 export async function loadScopes(folder: string): Promise<LoadResult> {
-  const answer = await parseInWorker(folder);
+  const parsing = parseInWorker(folder);
+  // While the worker is at it: the schemas take as long to load here as there.
+  const { buildScopeSet } = await import("./build.ts");
+  const answer = await parsing;
   if ("problems" in answer) return answer;
   return { ...buildScopeSet(answer.documents), keyFiles: answer.keyFiles };
 }

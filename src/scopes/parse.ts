@@ -10,7 +10,7 @@ import { type Position, type Problem, sortProblems } from "./problem.ts";
 import type { PublicJwk } from "./scope-set.ts";
 import { pathText, readYaml, type YamlDocument } from "./yaml-document.ts";
 
-export const MAX_DOCUMENTS = 20_000;
+const MAX_DOCUMENTS = 20_000;
 export const MAX_FILES = 1000;
 export const MAX_FILE_BYTES = 1024 * 1024;
 export const MAX_TOTAL_BYTES = 8 * 1024 * 1024;

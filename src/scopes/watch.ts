@@ -12,8 +12,8 @@ import { formatProblem, type Problem } from "./problem.ts";
 import { listYamlFiles } from "./read-folder.ts";
 import type { ScopeSet } from "./scope-set.ts";
 
-export const SETTLE_MS = 2000;
-export const POLL_MS = 30_000;
+const SETTLE_MS = 2000;
+const POLL_MS = 30_000;
 /** Of one reload that was asked for: content that still changes then has to settle like any other. */
 const MAX_HURRIED_READS = 10;
 
@@ -37,7 +37,7 @@ export interface WatchOptions {
   readonly digest: string;
   /** A set with another digest, or problems; the same bad content once. Awaited before anything else is loaded. */
   readonly onChange: (change: ScopesChange) => void | Promise<void>;
-  /** `onChange` threw: that set is not in force and is tried again at the next poll. */
+  /** `onChange` threw: what is in force is unknown, so whatever the folder has at the next poll is handed over. */
   readonly onFailure: (error: unknown) => void;
   readonly settleMs?: number;
   readonly pollMs?: number;
@@ -60,7 +60,8 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
     wait = realWait,
     load = loadScopes,
   } = options;
-  let inForce = options.digest;
+  /** Digest; null: unknown, so that any set is a change. */
+  let inForce: string | null = options.digest;
   let reported: string | null = null;
   let keyFiles: readonly string[] = [];
   /** Content of the last load that was handed over; null: look again whatever it is. */
@@ -111,7 +112,11 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
       return "rejected";
     }
     const changed = result.set.digest !== inForce;
-    if (changed) await onChange({ set: result.set });
+    if (changed) {
+      // It may throw with this set in force: then not even a folder as it was before may pass for handled.
+      [inForce, handled] = [null, null];
+      await onChange({ set: result.set });
+    }
     [inForce, reported, handled] = [result.set.digest, null, stamp];
     return changed ? "changed" : "unchanged";
   }

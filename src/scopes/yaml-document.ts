@@ -9,7 +9,7 @@ const MAX_DEPTH = 16;
 /** Of one document; what follows the first syntax errors is mostly their echo. */
 const MAX_SYNTAX_ERRORS = 3;
 /** Separates the parts of a path; cannot occur in a key that any schema knows. */
-export const PATH_SEPARATOR = "/";
+const PATH_SEPARATOR = "/";
 
 export interface YamlDocument {
   readonly value: unknown;

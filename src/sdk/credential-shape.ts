@@ -14,11 +14,17 @@ const MAX_KEY_ID_LENGTH = 128;
 /** The id of the key that is said to have signed it. Throws VerificationError `credential_invalid`. */
 export function readKeyId(jwt: string): string {
   if (jwt.length > MAX_CREDENTIAL_LENGTH) throw invalid("it is larger than any credential");
-  const segments = jwt.split(".", 4);
-  const [header] = segments;
-  if (segments.length !== 3 || header === undefined || !segments.every(isCanonical)) {
-    throw invalid("it is not a compact JWS of canonical base64url");
-  }
+  const [header = "", payload, signature, ...more] = jwt.split(".", 4);
+  const { keyId } = header === last.header ? last : (last = { header, keyId: parseKeyId(header) });
+  if (!isCanonical(payload) || !isCanonical(signature) || more.length > 0) throw notCompact();
+  return keyId;
+}
+
+/** Headers differ by their key alone: the same text says the same again, and nothing about the rest of a credential. */
+let last: { readonly header: string | null; readonly keyId: string } = { header: null, keyId: "" };
+
+function parseKeyId(header: string): string {
+  if (!isCanonical(header)) throw notCompact();
   const parsed = parseHeader(header);
   for (const member of Object.keys(parsed))
     if (!HEADER_MEMBERS.has(member)) throw invalid("its header has members that are not accepted");
@@ -30,9 +36,17 @@ export function readKeyId(jwt: string): string {
   return kid;
 }
 
+/** Larger than any segment that comes here; one for all, because making one costs more than the check. */
+const scratch = Buffer.alloc(MAX_CREDENTIAL_LENGTH);
+
 /** One text per value: decoders skip stray bits and characters, and a changed text would pass as the same credential. */
-function isCanonical(segment: string): boolean {
-  return segment !== "" && Buffer.from(segment, "base64url").toString("base64url") === segment;
+function isCanonical(segment: string | undefined): boolean {
+  if (segment === undefined || segment === "") return false;
+  return scratch.toString("base64url", 0, scratch.write(segment, "base64url")) === segment;
+}
+
+function notCompact(): VerificationError {
+  return invalid("it is not a compact JWS of canonical base64url");
 }
 
 function parseHeader(segment: string): Record<string, unknown> {

@@ -6,9 +6,9 @@ import { CLOCK_TOLERANCE_MS, type Clock } from "../core/clock.ts";
 export interface FeedAge {
   /** A connection begins: delays are measured anew. What was heard before stays heard. */
   begin(): void;
-  /** A verified message that the broker signed at `at`. False when it is far too old by the wall clock. */
-  heard(at: number): boolean;
-  /** Milliseconds since the broker last spoke; infinite before it ever did. */
+  /** A verified message that the broker signed at `at`; it counts only when that is possible by the wall clock. */
+  heard(at: number): "heard" | "from_the_past" | "from_the_future";
+  /** Milliseconds since the broker last spoke; infinite before it ever did, and when the wall clock fell behind that. */
   ageMs(): number;
 }
 
@@ -18,6 +18,8 @@ const DRIFT_SHARE = 0.001;
 /** `maxFeedAgeMs`: how late a message may be beyond what clocks may differ. */
 export function createFeedAge(clock: Clock, maxFeedAgeMs: number): FeedAge {
   let heardAt = Number.NEGATIVE_INFINITY;
+  /** When the broker last spoke, by its own clock. */
+  let saidAt = Number.NEGATIVE_INFINITY;
   /** Smallest difference between arrival here and signing there, on this connection: the two clocks and the fastest way. */
   let offset = Number.POSITIVE_INFINITY;
   let offsetAt = 0;
@@ -26,14 +28,21 @@ export function createFeedAge(clock: Clock, maxFeedAgeMs: number): FeedAge {
     offset = Number.POSITIVE_INFINITY;
   }
 
-  function heard(at: number): boolean {
-    if (at < clock.now() - CLOCK_TOLERANCE_MS - maxFeedAgeMs) return false;
+  // By a wall clock that fell behind, credentials would live on whose cut-offs the broker has forgotten.
+  const isBehind = (at: number): boolean => at > clock.now() + CLOCK_TOLERANCE_MS;
+
+  function heard(at: number): ReturnType<FeedAge["heard"]> {
+    if (at < clock.now() - CLOCK_TOLERANCE_MS - maxFeedAgeMs) return "from_the_past";
+    if (isBehind(at)) return "from_the_future";
     const arrivedAt = clock.monotonic();
     offset = Math.min(offset + (arrivedAt - offsetAt) * DRIFT_SHARE, arrivedAt - at);
     offsetAt = arrivedAt;
     heardAt = Math.max(heardAt, at + offset);
-    return true;
+    saidAt = Math.max(saidAt, at);
+    return "heard";
   }
 
-  return { begin, heard, ageMs: () => clock.monotonic() - heardAt };
+  const ageMs = (): number => (isBehind(saidAt) ? Number.POSITIVE_INFINITY : clock.monotonic() - heardAt);
+
+  return { begin, heard, ageMs };
 }

@@ -36,9 +36,15 @@ export interface FeedFollowerOptions {
 
 const FIRST_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 3000;
-const MAX_EVENT_CHARACTERS = 32 * 1_048_576;
+/** A snapshot of more than 100,000 cut-offs. */
+const MAX_MESSAGE_CHARACTERS = 32 * 1_048_576;
 /** Snapshots leave out what is forgotten, entries only add up: after so many a new snapshot is due. */
 const MAX_ENTRIES_BETWEEN_SNAPSHOTS = 10_000;
+
+const NOT_NOW = {
+  from_the_past: "a message is from the past: it was replayed, or one of the clocks is wrong",
+  from_the_future: "a message is from the future: one of the clocks is wrong, set this machine's right first",
+};
 
 /** Starts at once; `close` ends it. */
 export function createFeedFollower(options: FeedFollowerOptions): FeedFollower {
@@ -52,11 +58,14 @@ export function createFeedFollower(options: FeedFollowerOptions): FeedFollower {
   async function learn(data: string): Promise<void> {
     const message = await verifyMessage(data, recordKeys, issuer, state.retiredKeys);
     const step = applyFeedMessage(state, message);
-    if (step.outcome === "broken") throw new FeedBroken(step.problem);
+    if (step.outcome === "broken") {
+      state = closeFeed(state, step.contradicted);
+      throw new FeedBroken(step.problem);
+    }
     // Signed with a key that this very message retires: whoever holds such a key may not speak.
     if (step.state.retiredKeys.has(keyIdOf(data))) throw new FeedBroken("a message is signed with a retired key");
-    if (!age.heard(message.at))
-      throw new FeedBroken("a message is from the past: replayed, or one of the clocks is wrong");
+    const heard = age.heard(message.at);
+    if (heard !== "heard") throw new FeedBroken(NOT_NOW[heard]);
     ({ state } = step);
     // A connection that breaks right after its snapshot, each time, must not be tried at full speed.
     if (message.kind !== "snapshot") failures = 0;
@@ -77,9 +86,13 @@ export function createFeedFollower(options: FeedFollowerOptions): FeedFollower {
       const events: string[] = [];
       let tooLarge = false;
       const parser = createParser({
-        onEvent: (event) => events.push(event.data),
+        onEvent: ({ data }) => {
+          // What ends in the piece of the stream that it grew too large in is not in the parser's buffer any more.
+          if (data.length > MAX_MESSAGE_CHARACTERS) tooLarge = true;
+          else events.push(data);
+        },
         onError: (error) => (tooLarge ||= error.type === "max-buffer-size-exceeded"),
-        maxBufferSize: MAX_EVENT_CHARACTERS,
+        maxBufferSize: "data: ".length + MAX_MESSAGE_CHARACTERS,
       });
       const decoder = new TextDecoder("utf-8", { fatal: true });
       // Fetch standard section 2.2.4: a body's chunks are bytes; Node's types leave them open.

@@ -87,14 +87,14 @@ function unavailable(cause?: unknown): VerificationError {
 /** Strict: a set with one entry that should not be there is not used at all. */
 async function parseKeySet(text: string): Promise<ReadonlyMap<string, PublicKey>> {
   const set: unknown = JSON.parse(text);
-  if (
-    typeof set !== "object" ||
-    set === null ||
-    !("keys" in set) ||
-    !Array.isArray(set.keys) ||
-    set.keys.length > MAX_KEYS
-  ) {
-    throw new ValetkeyError(`the broker's key set is not one: expected 'keys' with at most ${MAX_KEYS} entries`);
+  if (typeof set !== "object" || set === null || !("keys" in set) || !Array.isArray(set.keys)) {
+    throw new ValetkeyError("the broker's key set is not one: expected a JSON object with a list 'keys'");
+  }
+  if (set.keys.length > MAX_KEYS) {
+    throw new ValetkeyError(
+      `the broker publishes ${set.keys.length} keys of one purpose, expected at most ${MAX_KEYS}: ` +
+        "were keys rotated in a loop, or is this not the broker?",
+    );
   }
   const keys = new Map<string, PublicKey>();
   for (const entry of set.keys) {

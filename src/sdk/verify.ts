@@ -3,7 +3,6 @@
 
 import type { JWK } from "jose";
 import { type Clock, systemClock } from "../core/clock.ts";
-import { type CutOff, findCutOff } from "../core/cutoff.ts";
 import { isName } from "../core/names.ts";
 import { createApiClient } from "./api-client.ts";
 import { parseBrokerUrl } from "./broker-url.ts";
@@ -14,6 +13,7 @@ import { demandSetting } from "./environment.ts";
 import { ValetkeyError } from "./errors.ts";
 import { createFeedFollower } from "./feed-follower.ts";
 import { createKeySet } from "./key-set.ts";
+import { findVoiding } from "./known-cutoffs.ts";
 import { loadKey } from "./load-key.ts";
 import { VerificationError } from "./verification-error.ts";
 import { createVerifiedCache } from "./verified-cache.ts";
@@ -117,7 +117,7 @@ export function createVerifier(options: VerifierOptions): Verifier {
     const { version, cutOffs } = feed.state();
     if (entry.judgedAt === version) return;
     refuseRetiredKey(entry.keyId);
-    const cutOff: CutOff | null = findCutOff(cutOffs, entry.subject);
+    const cutOff = findVoiding(cutOffs, entry.subject);
     if (cutOff !== null) throw new VerificationError("cut_off", `the credential was revoked (${cutOff.id})`);
     entry.judgedAt = version;
   }

@@ -47,7 +47,7 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
     "config",
     "version",
   ],
-  main: ["core", "cli", "config", "compose", "version"],
+  main: ["core", "cli", "config", "compose", "scopes", "version"],
 };
 
 /** Rooms whose ports the store implements. It sees their types, and of their files only `*-port.ts`. */

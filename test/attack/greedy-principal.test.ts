@@ -1,5 +1,8 @@
 // One key in wrong hands against everybody else: it may not fill the record, take the feed, or stall the broker.
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
 import { post, signProof } from "../support/raw-http.ts";
@@ -24,6 +27,12 @@ const refusedBy = async (name: string, body: object): Promise<unknown> =>
       () => "allowed",
       (error: unknown) => (error instanceof Error && "code" in error ? error.code : error),
     );
+
+/** Reads until the other side ends. */
+async function drain(stream: Response): Promise<void> {
+  const reader = stream.body?.getReader();
+  for (let ended = reader === undefined; !ended;) ended = (await reader?.read())?.done ?? true;
+}
 
 describe("an agent that is refused all the time", () => {
   it("has 60 refusals a minute on record and is then counted, while others go on", { timeout: 60_000 }, async () => {
@@ -74,7 +83,7 @@ describe("a service", () => {
       await expect(open()).rejects.toMatchObject({ code: "limit_reached" });
       streams.push(await broker.as("security-1").callRaw("followRevocations", {}));
     } finally {
-      await Promise.all(streams.map((stream) => stream.body?.cancel()));
+      for (const stream of streams) await stream.body?.cancel();
     }
   });
 
@@ -82,42 +91,11 @@ describe("a service", () => {
     const stream = await broker.as("shop-verifier").callRaw("followRevocations", {});
     const { d: _private, ...another } = broker.keyOf("oncall-1");
     broker.writeScopes("services.yaml", `kind: Service\nname: shop-verifier\nkeys: [${JSON.stringify(another)}]\n`);
-    broker.writeScopes(
-      "people.yaml",
-      (await import("node:fs"))
-        .readFileSync(`${broker.folder}/scopes/people.yaml`, "utf8")
-        .replace("oncall-1.pub", "missing.pub"),
-    );
+    // One key under two names is a load error: oncall-1 gives its up.
+    const people = readFileSync(join(broker.folder, "scopes/people.yaml"), "utf8");
+    broker.writeScopes("people.yaml", people.replace("oncall-1.pub", "missing.pub"));
     await broker.broker.reload();
-    const ended = (async () => {
-      for await (const _chunk of stream.body ?? []);
-    })().catch(() => undefined);
-    await expect(
-      Promise.race([ended.then(() => "ended"), new Promise((r) => setTimeout(r, 10_000, "open"))]),
-    ).resolves.toBe("ended");
-  });
-});
-
-describe("a reader of the feed that takes long over a large snapshot", () => {
-  it("gets it whole: a snapshot of more than a megabyte is not what makes it slow", { timeout: 120_000 }, async () => {
-    const security = broker.as("security-1");
-    const reason = "r".repeat(10);
-    for (let i = 0; i < 60; i++) {
-      const tasks = Array.from(
-        { length: 100 },
-        (_, n) => `a task with a rather long name so that the list grows ${"x".repeat(100)} ${i} ${n}`,
-      );
-      await Promise.all(tasks.map((task) => security.call("revoke", { body: { target: { task }, reason } })));
-    }
-    const stream = await broker.as("shop-verifier").callRaw("followRevocations", {});
-    let bytes = 0;
-    for await (const chunk of stream.body ?? []) {
-      bytes += chunk.length;
-      if (bytes > 2_000_000) break;
-      // Slower than the broker writes.
-      await new Promise((resolve) => setTimeout(resolve, 5));
-      if (bytes > 1_400_000) break;
-    }
-    expect(bytes).toBeGreaterThan(1_400_000);
+    const ended = drain(stream).catch(() => undefined);
+    await expect(Promise.race([ended.then(() => "ended"), sleep(10_000, "open")])).resolves.toBe("ended");
   });
 });

@@ -1,7 +1,7 @@
 // Credentials that somebody made or changed, held against a verifier with a real feed: none may be accepted.
 
 import { createHmac } from "node:crypto";
-import { exportSPKI, SignJWT } from "jose";
+import { CompactSign, exportSPKI, SignJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createVerifier, VerificationError, type Verifier } from "../../src/sdk/verify.ts";
 import { AUDIENCE, type FeedStandIn, makeClock, makePair, startFeedStandIn } from "../support/signed-feed.ts";
@@ -217,6 +217,29 @@ describe("a verifier", () => {
     }
     expect(await outcome(`${header}.${payload}.${signature}.`)).toBe("credential_invalid");
     expect(await outcome(`${header}.${payload}`)).toBe("credential_invalid");
+  });
+
+  it("refuses claims that are no JSON object in UTF-8, although the broker signed them", async () => {
+    const claims = JSON.stringify(broker.claims());
+    const sign = (payload: Uint8Array) =>
+      new CompactSign(payload)
+        .setProtectedHeader({ alg: "ES256", typ: "at+jwt", kid: broker.credentialKey.kid })
+        .sign(broker.credentialKey.privateKey);
+    expect(await outcome(await sign(Buffer.from(claims)))).toBe("accepted");
+    const withByte = Buffer.from(claims.replace("fix staging", "fix\u0000staging"));
+    expect(withByte.includes(0)).toBe(true);
+    for (const payload of [
+      Buffer.from(claims.replace("fix staging", "fix ? staging").replace("?", "\u00ff"), "latin1"),
+      withByte,
+      Buffer.from(`\ufeff${claims}`),
+      Buffer.from(`[${claims}]`),
+      Buffer.from("null"),
+      Buffer.from('"text"'),
+      Buffer.from(""),
+      Buffer.from(`${claims}x`),
+    ]) {
+      expect(await outcome(await sign(payload))).toBe("credential_invalid");
+    }
   });
 
   it("refuses a megabyte", async () => {

@@ -148,6 +148,46 @@ describe("a verifier that follows the feed", () => {
     expect(await outcome(await broker.mint())).toBe("feed_stale");
   });
 
+  it("refuses a snapshot from the future when it starts: its own clock may have jumped back", async () => {
+    const expired = await broker.mint();
+    const now = clock.now();
+    broker.greeting = () =>
+      broker.sign({
+        kind: "snapshot",
+        iss: broker.url,
+        at: now + 3_600_000,
+        number: 0,
+        cutOffs: [],
+        retiredKeys: [],
+      });
+    follow();
+    await expect.poll(() => problems.join()).toContain("from the future");
+    expect(await outcome(expired)).toBe("feed_stale");
+  });
+
+  it("takes a message that is ahead by as much as clocks may differ, and none that is further ahead", async () => {
+    const jwt = await broker.mint();
+    follow();
+    await verifier.ready();
+    await broker.heartbeat({ at: clock.now() + 30_000 });
+    await broker.cutOff({ agent: "coder" }, clock.now(), { at: clock.now() + 30_000 });
+    await expect.poll(() => outcome(jwt)).toBe("cut_off");
+    await broker.heartbeat({ at: clock.now() + 30_001 });
+    await expect.poll(() => problems.join()).toContain("from the future");
+    expect(await outcome(jwt)).toBe("feed_stale");
+  });
+
+  it("closes the moment its own clock falls behind what the broker last said", async () => {
+    const jwt = await broker.mint();
+    follow();
+    await verifier.ready();
+    clock.jump(-30_000);
+    expect(await outcome(jwt)).toBe("accepted");
+    clock.jump(-1);
+    expect(await outcome(jwt)).toBe("feed_stale");
+    expect(verifier.status().open).toBe(false);
+  });
+
   it("keeps a retired key retired, whatever a later snapshot says", async () => {
     follow();
     await verifier.ready();

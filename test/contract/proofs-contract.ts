@@ -5,9 +5,24 @@ import type { RecordPort } from "../../src/audit/record-port.ts";
 import type { GrantPort } from "../../src/grants/grant-port.ts";
 import type { ProofPort } from "../../src/identity/proof-port.ts";
 import type { RevocationPort } from "../../src/revocation/revocation-port.ts";
-import { activate, cutOffCommand, eventOf, issue, type Opened, proofAt, T0 } from "./drafts.ts";
+import type { KeyPort } from "../../src/secrets/key-port.ts";
+import {
+  activate,
+  cut,
+  cutOffCommand,
+  draftGrant,
+  eventOf,
+  grantFrom,
+  issue,
+  MINUTE,
+  type Opened,
+  POLICY,
+  proofAt,
+  renew,
+  T0,
+} from "./drafts.ts";
 
-type Ports = ProofPort & RecordPort & GrantPort & RevocationPort;
+type Ports = ProofPort & RecordPort & GrantPort & RevocationPort & KeyPort;
 
 export function describeProofPort(name: string, open: () => Promise<Opened<Ports>>): void {
   describe(`proofs in ${name}`, { timeout: 30_000 }, () => {
@@ -87,6 +102,97 @@ export function describeProofPort(name: string, open: () => Promise<Opened<Ports
       await issue(port, T0, {}, { proof });
       await issue(port, proof.forgetAt + 20_000);
       expect((await issue(port, proof.forgetAt - 5000, {}, { proof })).outcome).toBe("proof_replayed");
+    });
+
+    describe("when the clock has gone back further than proofs are remembered", () => {
+      const NOW = T0 + 10 * MINUTE;
+      const behind = { outcome: "clock_behind", instant: NOW };
+
+      /** Uses a proof for a revocation, lets writes of ten minutes prune it, and gives it back. */
+      async function pruneProof(): Promise<ReturnType<typeof proofAt>> {
+        const proof = proofAt(T0);
+        expect((await port.cutOff(cutOffCommand(T0, { agent: "mallory" }, proof))).outcome).toBe("cut_off");
+        for (let at = T0 + MINUTE; at <= NOW; at += MINUTE)
+          await port.append({ at, proof: proofAt(at), events: [eventOf("a.written")] });
+        return proof;
+      }
+
+      it("refuses a proof that may be forgotten on everything that gives, whatever instant the caller names", async () => {
+        const closed = await cut(port, T0, { task: "closed" });
+        const grant = await grantFrom(port, T0, { ttlSeconds: 3600 });
+        await port.freeze({ ...cutOffCommand(T0, { agent: "other" }), agent: "other" });
+        const proof = await pruneProof();
+        const { task, agent } = draftGrant();
+        const { seq } = await port.head();
+        for (const isRestarted of [false, true]) {
+          if (isRestarted) port = await opened.reopen();
+          for (const at of [T0, NOW]) {
+            const plain = { at, proof, event: eventOf("a.written") };
+            const named = { ...plain, policyDigest: POLICY, agent };
+            expect(await port.append({ at, proof, events: [eventOf("a.written")] })).toEqual(behind);
+            expect(await port.unfreeze({ ...plain, agent: "other" })).toEqual(behind);
+            expect(await port.reopen({ ...plain, id: closed.id })).toEqual(behind);
+            expect(await port.changeKeys({ at, proof, add: [], moves: [], events: [] })).toEqual(behind);
+            expect(await issue(port, at, {}, { proof })).toEqual(behind);
+            expect(await port.simulate({ ...named, limit: null, task })).toEqual(behind);
+            expect(await renew(port, at, grant, proof)).toEqual(behind);
+            expect(await port.release({ ...plain, id: grant.id, agent })).toEqual(behind);
+          }
+        }
+        expect((await port.head()).seq).toBe(seq);
+        expect((await port.snapshot(NOW)).frozen).toEqual(["other"]);
+      });
+
+      it("still cuts off and freezes with a proof that it has not seen, once, across restarts", async () => {
+        await pruneProof();
+        const [proof, another] = [proofAt(T0 + 1000), proofAt(T0 + 2000)];
+        const cutOff = () => port.cutOff(cutOffCommand(T0 + 1000, { agent: "coder" }, proof));
+        const freeze = () => port.freeze({ ...cutOffCommand(T0 + 2000, { agent: "coder" }, another), agent: "coder" });
+        expect((await cutOff()).outcome).toBe("cut_off");
+        expect((await freeze()).outcome).toBe("frozen");
+        for (let i = 0; i < 3; i++) {
+          expect(await cutOff()).toEqual({ outcome: "proof_replayed" });
+          expect(await freeze()).toEqual({ outcome: "proof_replayed" });
+          expect(await port.consume(proof, T0 + 1000)).toBe(false);
+          port = await opened.reopen();
+        }
+        await port.append({ at: NOW + 9 * MINUTE, proof: null, events: [] });
+        expect(await cutOff()).toEqual({ outcome: "proof_replayed" });
+        port = await opened.reopen();
+        expect(await cutOff()).toEqual({ outcome: "proof_replayed" });
+      });
+
+      it("still reads with a proof that it has not seen, once, across an orderly restart", async () => {
+        await pruneProof();
+        const proof = proofAt(T0 + 1000);
+        const answers = await Promise.all(Array.from({ length: 20 }, () => port.consume(proof, T0 + 1000)));
+        expect(answers.filter(Boolean)).toHaveLength(1);
+        // Sweeps what is forgotten, by an instant that goes on.
+        expect(await port.consume(proofAt(NOW + 9 * MINUTE), NOW + 9 * MINUTE)).toBe(true);
+        expect(await port.consume(proof, T0 + 1000)).toBe(false);
+        port = await opened.reopen();
+        expect(await port.consume(proof, T0 + 1000)).toBe(false);
+        expect((await port.cutOff(cutOffCommand(T0, { agent: "coder" }, proof))).outcome).toBe("proof_replayed");
+      });
+
+      it("knows a proof that is late but not yet pruned, and one that this very call makes late", async () => {
+        const proof = proofAt(T0);
+        expect((await port.cutOff(cutOffCommand(T0, { agent: "a" }, proof))).outcome).toBe("cut_off");
+        port = await opened.reopen();
+        const late = proof.forgetAt + 31_000;
+        expect(await port.cutOff(cutOffCommand(late, { agent: "a" }, proof))).toEqual({ outcome: "proof_replayed" });
+        const fresh = proofAt(T0 + 1);
+        for (const outcome of ["cut_off", "proof_replayed"])
+          expect((await port.cutOff(cutOffCommand(NOW, { agent: "a" }, fresh))).outcome).toBe(outcome);
+        port = await opened.reopen();
+        expect((await port.cutOff(cutOffCommand(T0, { agent: "a" }, fresh))).outcome).toBe("proof_replayed");
+      });
+
+      it("accepts a new proof by the right clock for everything", async () => {
+        await pruneProof();
+        expect((await issue(port, NOW)).outcome).toBe("issued");
+        expect((await port.append({ at: NOW, proof: proofAt(NOW), events: [] })).outcome).toBe("appended");
+      });
     });
   });
 }

@@ -48,7 +48,13 @@ function matches(target: Target, agent: string, task: string, role: string, numb
 }
 
 function isForgotten(model: Model, cutOff: ModelCutOff, at: number = model.instant): boolean {
-  return cutOff.keptUntil < Math.max(at, model.instant) && !cutOff.closed;
+  const closesTask = cutOff.closed && cutOff.target.grant === undefined;
+  return cutOff.keptUntil < Math.max(at, model.instant) && !closesTask;
+}
+
+/** Proofs here end 90 s after the caller's instant: one that may be forgotten gives nothing. */
+function isLate(model: Model, at: number): boolean {
+  return at + 90_000 < Math.max(at, model.instant) - 30_000;
 }
 
 /** The first cut-off that voids the grant, or -1. */
@@ -59,8 +65,15 @@ export function voiding(model: Model, number: number): number {
   return model.cutOffs.findIndex((each) => issuedAt <= each.before && matches(each.target, agent, task, role, number));
 }
 
-export function isActive(model: Model, number: number, at: number): boolean {
+/** The first cut-off that ended the grant, forgotten or not, or -1. */
+export function endedBy(model: Model, number: number): number {
+  const first = voiding(model, number);
+  return (model.cutOffs[first]?.before ?? Infinity) < (model.grants[number]?.endsAt ?? 0) ? first : -1;
+}
+
+export function isActive(model: Model, number: number, asked: number): boolean {
   const grant = model.grants[number];
+  const at = Math.max(asked, model.instant);
   return grant !== undefined && !grant.released && grant.endsAt > at && voiding(model, number) < 0;
 }
 
@@ -100,6 +113,7 @@ export function modelRenew(model: Model, at: number, agent: string, number: numb
 }
 
 export function modelRelease(model: Model, at: number, number: number): string {
+  if (isLate(model, at)) return "clock_behind";
   const grant = model.grants[number];
   if (grant === undefined) return "not_found";
   model.instant = Math.max(at, model.instant);
@@ -117,6 +131,7 @@ export function modelCutOff(model: Model, at: number, target: Target): void {
 }
 
 export function modelReopen(model: Model, at: number, number: number): string {
+  if (isLate(model, at)) return "clock_behind";
   const named = model.cutOffs[number];
   if (named === undefined || isForgotten(model, named, at)) return "not_found";
   model.instant = Math.max(at, model.instant);
@@ -128,6 +143,7 @@ export function modelReopen(model: Model, at: number, number: number): string {
 }
 
 export function modelUnfreeze(model: Model, at: number, agent: string): string {
+  if (isLate(model, at)) return "clock_behind";
   model.instant = Math.max(at, model.instant);
   return model.frozen.delete(agent) ? "unfrozen" : "not_frozen";
 }

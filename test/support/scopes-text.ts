@@ -15,7 +15,7 @@ export function newEdKey(): string {
   return JSON.stringify(generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" }));
 }
 
-export const ENVIRONMENTS = `
+const ENVIRONMENTS = `
 kind: Environment
 name: staging
 protected: false
@@ -24,7 +24,7 @@ kind: Environment
 name: production
 `;
 
-export const UPSTREAMS = `
+const UPSTREAMS = `
 kind: Upstream
 name: shop
 type: service
@@ -45,7 +45,7 @@ actions:
   account:close: { risk: destructive }
 `;
 
-export const PEOPLE = `
+const PEOPLE = `
 kind: Person
 name: ada
 powers: [approve]
@@ -59,7 +59,7 @@ labels: { environment: staging, team: [platform, tools] }
 keys: [${newEdKey()}]
 `;
 
-export const RESOURCES = `
+const RESOURCES = `
 kind: Resource
 id: shop:volume/a
 labels: { environment: staging }
@@ -84,7 +84,7 @@ export function roleText(lines: Readonly<Record<string, string>> = {}): string {
     .join("\n");
 }
 
-export const ROLES = roleText();
+const ROLES = roleText();
 
 export function baseFiles(): SourceFile[] {
   return [

@@ -36,10 +36,16 @@ export async function makeCallerKey(name: string, alg: "ES256" | "EdDSA" = "ES25
   return { ...(await exportJWK(privateKey)), sub: name };
 }
 
-/** A clock that only tests move; both readings go together. */
-export function makeClock(start: number = Date.now()): Clock & { advance(ms: number): void } {
+/** A clock that only tests move: `advance` moves both readings, `jump` the wall clock alone. */
+export function makeClock(start: number = Date.now()): Clock & { advance(ms: number): void; jump(ms: number): void } {
   let now = start;
-  return { now: () => now, monotonic: () => now - 1000, advance: (ms) => void (now += ms) };
+  let jumped = 0;
+  return {
+    now: () => now + jumped,
+    monotonic: () => now - 1000,
+    advance: (ms) => void (now += ms),
+    jump: (ms) => void (jumped += ms),
+  };
 }
 
 export interface RunningServer {

@@ -181,6 +181,24 @@ describe("watchScopes", () => {
     expect(changes).toHaveLength(1);
   });
 
+  it("hands the former set over again when the folder goes back to it after a set that failed while it was taken", async () => {
+    const taken: string[] = [];
+    const { failures, time, watch } = await start((change) => {
+      const isNew = "set" in change && change.set.environments.has("one");
+      taken.push(isNew ? "new" : "former");
+      if (!isNew) return;
+      // What a broker does whose store fails in the sweep: the set is in force, and the call throws.
+      rmSync(join(folder, "new.yaml"));
+      throw new Error("the store does not answer");
+    });
+    write("new.yaml", environment("one"));
+    expect(await watch.reloadNow()).toBe("rejected");
+    expect(failures).toHaveLength(1);
+    await time.pass(SETTLE_MS);
+    await vi.waitFor(() => expect(taken).toEqual(["new", "former"]), { timeout: 10_000 });
+    expect(await watch.reloadNow()).toBe("unchanged");
+  });
+
   it("hands over nothing once it is closed, and ends what waits", async () => {
     const { changes, watch } = await start();
     write("new.yaml", environment("one"));

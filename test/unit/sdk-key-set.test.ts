@@ -64,6 +64,12 @@ describe("a key set", () => {
     await expect.poll(() => keys.peek("key_1")).toBeNull();
   });
 
+  it("that is larger than any broker's says how large it is, and what may be wrong", async () => {
+    const { keys } = setOf(() => ({ keys: Array.from({ length: 101 }, (_, i) => ({ ...good, kid: `k${i}` })) }));
+    const error: unknown = await keys.load().catch((cause: unknown) => cause);
+    expect(error).toMatchObject({ cause: { message: expect.stringMatching(/101 keys.*at most 100.*rotat/) } });
+  });
+
   it("with one entry that does not belong there is not used at all", async () => {
     const { sub: _, ...privateKey } = await makeCallerKey("x");
     for (const entry of [

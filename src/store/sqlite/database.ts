@@ -20,7 +20,8 @@ interface OwnedDatabase {
   readonly db: DatabaseSync;
   /** Where the file really is, symbolic links followed. */
   readonly file: string;
-  close(): void;
+  /** `fold`: brings the log into the file first, so that the file alone is the store. */
+  close(options: { readonly fold: boolean }): void;
 }
 
 function startUpError(detail: string, cause?: unknown): BrokerError {
@@ -148,9 +149,9 @@ export function openForWriting(named: string): OwnedDatabase {
   return {
     db,
     file,
-    close() {
+    close({ fold }) {
       try {
-        owned.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+        if (fold) owned.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
       } finally {
         owned.db.close();
         owned.lock.close();

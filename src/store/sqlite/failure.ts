@@ -7,6 +7,8 @@ export interface Failure {
   readonly code: ErrorCode;
   readonly detail: string;
   readonly retryAfterSeconds: number | null;
+  /** The store is stopped: whatever is asked later fails the same way. */
+  readonly isFinal?: true;
 }
 
 /** Primary SQLite result codes that say "the file or the disk", not "the program": sqlite.org/rescode.html. */

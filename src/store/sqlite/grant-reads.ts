@@ -4,10 +4,11 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Instant } from "../../core/clock.ts";
 import type { GrantId } from "../../core/ids.ts";
-import type { FoundGrant, GrantFilter } from "../../grants/grant-port.ts";
+import type { FoundGrant, GrantFilter, StoredGrant } from "../../grants/grant-port.ts";
 import type { GrantShape } from "../../revocation/revocation-port.ts";
 import type { CutOff } from "../../core/cutoff.ts";
-import { type CutOffIndex, findVoiding, indexCutOffs } from "./cutoff-index.ts";
+import { type Below, createCutOffIndex, type CutOffIndex } from "./cutoff-index.ts";
+import { preparePastCutOffs } from "./past-cutoffs.ts";
 import { grantOf, namesFromJson, permissionsFromJson, subjectOf } from "./rows.ts";
 import { idAfter, oldestLiveId } from "./scan.ts";
 
@@ -30,6 +31,7 @@ export interface CountPart<Value> {
 export interface ReadContext {
   readonly cutOffs: CutOffIndex;
   readonly longestTtlMs: number;
+  readonly instant: Instant;
 }
 
 export interface ListQuestion {
@@ -55,7 +57,8 @@ const IS_LIVE =
 
 export function prepareGrantReads(db: DatabaseSync) {
   /** The cut-offs that `is_void` holds grants against; set by the question that runs. */
-  let voiding = indexCutOffs([]);
+  let voiding = createCutOffIndex();
+  let below: Below = {};
   /** Most grants share a few lists of environments. */
   let lastText = "[]";
   let lastNames: readonly string[] = [];
@@ -63,8 +66,24 @@ export function prepareGrantReads(db: DatabaseSync) {
     const grants = parents === "[]" ? [String(id)] : [...namesFromJson(parents), String(id)];
     if (environments !== lastText) [lastText, lastNames] = [String(environments), namesFromJson(environments)];
     const subject = { agents: [String(agent)], task: String(task), role: String(role), upstream: String(upstream) };
-    return findVoiding(voiding, { ...subject, grants, environments: lastNames }) === null ? 0 : 1;
+    return voiding.findVoiding({ ...subject, grants, environments: lastNames }, below) === null ? 0 : 1;
   });
+  /** Answers whether there is anything that voids. */
+  function holdAgainst(cutOffs: CutOffIndex, least: Below = {}): 0 | 1 {
+    [voiding, below] = [cutOffs, least];
+    return cutOffs.all.length > 0 ? 1 : 0;
+  }
+
+  const past = preparePastCutOffs(db);
+  /** With the cut-off that ended it, forgotten ones too; one that came after its end did not. */
+  function found({ cutOffs, instant }: ReadContext, grant: StoredGrant): FoundGrant {
+    const subject = subjectOf(grant);
+    const inForce = cutOffs.findVoiding(subject, { before: grant.endsAt });
+    // What could still void a grant that has not ended is not forgotten (rule 14).
+    const forgotten = grant.endsAt > instant ? null : past.findVoiding(subject, grant.endsAt);
+    const first = inForce === null || (forgotten !== null && forgotten.number < inForce.number) ? forgotten : inForce;
+    return { grant, cutOff: first?.id ?? null };
+  }
 
   const one = db.prepare("SELECT * FROM grants WHERE id = ?");
   const passes =
@@ -113,19 +132,17 @@ export function prepareGrantReads(db: DatabaseSync) {
   return {
     find(context: ReadContext, id: GrantId): FoundGrant | null {
       const row = one.get(id);
-      if (row === undefined) return null;
-      const grant = grantOf(row);
-      return { grant, cutOff: findVoiding(context.cutOffs, subjectOf(grant))?.id ?? null };
+      return row === undefined ? null : found(context, grantOf(row));
     },
 
-    list(context: ReadContext, { filter, at, limit }: ListQuestion): ListPart {
+    list(context: ReadContext, { filter, limit, ...question }: ListQuestion): ListPart {
+      const at = Math.max(question.at, context.instant);
       const before = filter.after ?? LAST_ID;
       const via = viaOf(filter);
       const end = via === "all" ? ends.all.get(before) : ends[via].get(filter[via] ?? "", before);
       const endId = end === undefined ? null : String(end["id"]);
       const oldest = filter.status === "active" ? oldestLiveId(at, context.longestTtlMs) : "";
       const isLast = endId === null || endId < oldest;
-      voiding = context.cutOffs;
       const rows = lists[via].all({
         before,
         end: isLast ? oldest : endId,
@@ -135,31 +152,28 @@ export function prepareGrantReads(db: DatabaseSync) {
         upstream: filter.upstream ?? null,
         environment: quoted(filter.environment),
         active: filter.status === undefined ? null : Number(filter.status === "active"),
-        anyVoid: voiding.all.length > 0 ? 1 : 0,
+        anyVoid: holdAgainst(context.cutOffs),
         at,
         limit,
       });
-      const found = rows.map((row) => {
-        const grant = grantOf(row);
-        return { grant, cutOff: findVoiding(context.cutOffs, subjectOf(grant))?.id ?? null };
-      });
       // An id of the grants table.
-      return { found, next: isLast || found.length === limit ? null : (endId as GrantId) };
+      const next = isLast || rows.length === limit ? null : (endId as GrantId);
+      return { found: rows.map((row) => found(context, grantOf(row))), next };
     },
 
-    countMet(context: ReadContext, { cutOff, at, after }: CountQuestion): CountPart<number> {
+    countMet(context: ReadContext, { cutOff, after, ...question }: CountQuestion): CountPart<number> {
+      const at = Math.max(question.at, context.instant);
       const { target } = cutOff;
       const from = after ?? oldestLiveId(at, context.longestTtlMs);
       const via = viaOf(target);
       const end = via === "all" ? windows.all.get(from) : windows[via].get(target[via] ?? "", from);
       const next = end === undefined ? null : String(end["id"]);
       const newest = idAfter(cutOff.before);
-      voiding = indexCutOffs(context.cutOffs.all.filter((each) => each.number < cutOff.number));
       const row = counts[via].get({
         after: from,
         last: next !== null && next < newest ? next : newest,
         at,
-        anyVoid: voiding.all.length > 0 ? 1 : 0,
+        anyVoid: holdAgainst(context.cutOffs, { number: cutOff.number }),
         agent: target.agent ?? null,
         task: target.task ?? null,
         role: target.role ?? null,
@@ -171,12 +185,15 @@ export function prepareGrantReads(db: DatabaseSync) {
       return { value: isNamed ? Number(row?.["n"] ?? 0) : 0, next: next !== null && next < newest ? next : null };
     },
 
-    liveShapes(context: ReadContext, { policyDigest, at, after }: ShapesQuestion): CountPart<readonly GrantShape[]> {
+    liveShapes(
+      context: ReadContext,
+      { policyDigest, after, ...question }: ShapesQuestion,
+    ): CountPart<readonly GrantShape[]> {
+      const at = Math.max(question.at, context.instant);
       const from = after ?? oldestLiveId(at, context.longestTtlMs);
       const end = windows.all.get(from);
       const next = end === undefined ? null : String(end["id"]);
-      voiding = context.cutOffs;
-      const anyVoid = voiding.all.length > 0 ? 1 : 0;
+      const anyVoid = holdAgainst(context.cutOffs);
       const rows = shapes.all({ after: from, last: next ?? LAST_ID, digest: policyDigest, at, anyVoid });
       const value = rows.map((row) => ({
         agent: String(row["agent"]),

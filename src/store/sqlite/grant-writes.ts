@@ -6,9 +6,8 @@ import type { CutOffSubject } from "../../core/cutoff.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { makeId } from "../../core/ids.ts";
 import type { GrantDraft, GrantPort, GrantRefused, RateLimit, StoredGrant } from "../../grants/grant-port.ts";
-import { findClosing, findVoiding } from "./cutoff-index.ts";
 import { grantOf, subjectOf } from "./rows.ts";
-import { isReplayed, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
+import { checkProof, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
 
 type Command<Method extends keyof GrantPort> = Parameters<GrantPort[Method]>[0];
 type Outcome<Method extends keyof GrantPort> = Awaited<ReturnType<GrantPort[Method]>>;
@@ -22,13 +21,12 @@ interface IssuedFacts {
 
 export function issue(tx: Transaction, command: Command<"issue">): IssuedFacts | GrantRefused {
   const { at, proof, limit, grant, event } = command;
-  const { meta, cutOffs } = tx.state;
-  const instant = Math.max(takeInstant(tx, at), meta.last_before + 1);
+  const instant = Math.max(takeInstant(tx, at), tx.state.meta.last_before + 1);
 
   const refused = checkBasics(tx, at, command.proof, grant.policyDigest, grant.agent);
   if (refused !== null) return refused;
   const subject = requestSubject(grant);
-  const closed = findClosing(cutOffs, subject);
+  const closed = tx.cutOffs.findClosing(subject);
   if (closed !== null) return { outcome: "cut_off", revocation: closed.id };
   const parents = checkParents(tx, grant, instant);
   if (!Array.isArray(parents)) return parents;
@@ -52,7 +50,7 @@ export function simulate(tx: Transaction, command: Command<"simulate">): Outcome
   const refused = checkBasics(tx, at, proof, policyDigest, agent);
   if (refused !== null) return refused;
   const subject = { grants: [], agents: [agent], task, role: "", environments: [], upstream: "" };
-  const closed = findClosing(tx.state.cutOffs, subject);
+  const closed = tx.cutOffs.findClosing(subject);
   if (closed !== null) return { outcome: "cut_off", revocation: closed.id };
   const limited = checkLimit(tx, limit, instant);
   if (limited !== null) return limited;
@@ -70,7 +68,7 @@ export function renew(tx: Transaction, command: Command<"renew">): Outcome<"rene
   if (refused !== null) return refused;
   const grant = findGrant(tx, id);
   if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
-  const cutOff = findVoiding(tx.state.cutOffs, subjectOf(grant));
+  const cutOff = tx.cutOffs.findVoiding(subjectOf(grant));
   if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
   if (grant.endedAt !== null || grant.endsAt <= instant) return { outcome: "ended" };
 
@@ -82,10 +80,11 @@ export function release(tx: Transaction, command: Command<"release">): Outcome<"
   const { at, proof, id, agent, event } = command;
   const instant = takeInstant(tx, at);
 
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
   const grant = findGrant(tx, id);
   if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
-  if (grant.endedAt !== null || grant.endsAt <= instant || findVoiding(tx.state.cutOffs, subjectOf(grant)) !== null) {
+  if (grant.endedAt !== null || grant.endsAt <= instant || tx.cutOffs.findVoiding(subjectOf(grant)) !== null) {
     writePlaced(tx, proof, placeEvents(tx, instant, []));
     return { outcome: "already_ended", grant };
   }
@@ -105,7 +104,8 @@ function checkBasics(
 ): GrantRefused | null {
   const { meta, frozen } = tx.state;
   if (at < meta.instant - CLOCK_TOLERANCE_MS) return { outcome: "clock_behind", instant: meta.instant };
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const unusable = checkProof(tx, at, proof);
+  if (unusable !== null) return unusable;
   if (meta.policy_digest === "" || meta.policy_digest !== policyDigest) {
     return { outcome: "policy_changed", digest: meta.policy_digest === "" ? null : meta.policy_digest };
   }
@@ -122,7 +122,7 @@ function checkParents(tx: Transaction, grant: GrantDraft, instant: Instant): Sto
   const parents: StoredGrant[] = [];
   for (const id of grant.parents) {
     const parent = findGrant(tx, id);
-    const cutOff = parent === null ? null : findVoiding(tx.state.cutOffs, subjectOf(parent));
+    const cutOff = parent === null ? null : tx.cutOffs.findVoiding(subjectOf(parent));
     if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
     if (parent === null || parent.endedAt !== null || parent.endsAt <= instant) {
       throw new BrokerError("conflict", `expected a live parent grant, ${id} is not; ask for a grant of its own`);

@@ -1,12 +1,14 @@
 // The transitions of signing keys, of the master key's check value, and the plain appends to the record.
 // A retired key loses its sealed half: nothing may sign with it again.
 
+import type { Instant } from "../../core/clock.ts";
 import { BrokerError } from "../../core/errors.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { RecordPort } from "../../audit/record-port.ts";
 import type { KeyPort } from "../../secrets/key-port.ts";
 import type { KeyOnWire } from "./rows.ts";
 import {
+  checkProof,
   isReplayed,
   placeEvents,
   takeInstant,
@@ -30,21 +32,26 @@ export function append(
 ): Awaited<ReturnType<RecordPort["append"]>> {
   const { at, proof, events } = command;
   const instant = takeInstant(tx, at);
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
   writePlaced(tx, proof, placeEvents(tx, instant, events));
   return { outcome: "appended", instant, head: tx.state.head };
 }
 
 /** A proof that a read consumed. Seen before: nothing happens, the read was judged already. */
-export function rememberProof(tx: Transaction, proof: ConsumedProof): null {
-  if (!isReplayed(tx, proof)) writeProof(tx, proof);
+export function rememberProof(
+  tx: Transaction,
+  { proof, at }: { readonly proof: ConsumedProof; readonly at: Instant },
+): null {
+  if (!isReplayed(tx, proof)) writeProof(tx, proof, takeInstant(tx, at));
   return null;
 }
 
 export function changeKeys(tx: Transaction, command: ChangeKeysOnWire): Awaited<ReturnType<KeyPort["changeKeys"]>> {
   const { at, proof, add, moves, events } = command;
   const instant = takeInstant(tx, at);
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
   checkKeyChanges(tx, add, moves);
 
   writePlaced(tx, proof, placeEvents(tx, instant, events));

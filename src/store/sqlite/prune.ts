@@ -4,7 +4,7 @@
 import { CLOCK_TOLERANCE_MS } from "../../core/clock.ts";
 import { makeId } from "../../core/ids.ts";
 import { MINUTE_MS } from "./rate-window.ts";
-import { pruneCutOffs } from "./revocation-writes.ts";
+import { forgetCutOffs, prunePastCutOffs } from "./revocation-writes.ts";
 import { type Transaction, write } from "./transaction.ts";
 
 /** More than one transaction's calls can add, so that the tables shrink to what is alive. */
@@ -24,8 +24,11 @@ export function prune(tx: Transaction): void {
   const proofs = write(tx, tx.sql.pruneProofs, instant - CLOCK_TOLERANCE_MS, ROWS_EACH);
   const uses = write(tx, tx.sql.pruneUses, instant - MINUTE_MS, ROWS_EACH);
   const grants = pruneGrants(tx, instant - GRANTS_KEPT_MS);
-  const cutOffs = pruneCutOffs(tx, ROWS_EACH);
-  const isMore = Math.max(proofs, uses, grants, cutOffs) === ROWS_EACH;
+  const late = write(tx, tx.sql.pruneLateProofs, instant, ROWS_EACH);
+  const over = forgetCutOffs(tx, ROWS_EACH);
+  // A cut-off was kept longer than any grant that it ended lived, so those are gone when this many days have passed.
+  const past = grants === ROWS_EACH ? 0 : prunePastCutOffs(tx, instant - GRANTS_KEPT_MS, ROWS_EACH);
+  const isMore = Math.max(proofs, uses, grants, late, over, past) === ROWS_EACH;
   nextLook.set(tx, isMore ? instant : instant + PAUSE_MS);
 }
 

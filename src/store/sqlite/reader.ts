@@ -6,13 +6,15 @@ import type { Instant } from "../../core/clock.ts";
 import { EMPTY_HASH, type Head } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { FeedSnapshot, StoredCutOff } from "../../revocation/revocation-port.ts";
-import { indexCutOffs } from "./cutoff-index.ts";
+import { createCutOffIndex } from "./cutoff-index.ts";
 import { openForReading } from "./database.ts";
 import { isStoreFailure, toFailure } from "./failure.ts";
 import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
 import { MASTER_KEY_CHECK } from "./key-writes.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
+import { isForgotten } from "./revocation-writes.ts";
 import { cutOffOf, keyOf, type KeyOnWire } from "./rows.ts";
+import { loadCutOffs } from "./writer-state.ts";
 
 export function openReader(file: string): Handler {
   const db = openForReading(file);
@@ -60,12 +62,16 @@ function prepareQuestions(db: DatabaseSync) {
   const meta = db.prepare("SELECT value FROM meta WHERE key = ?");
   const last = db.prepare("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1");
   const entries = db.prepare("SELECT leaf FROM record WHERE seq > ? ORDER BY seq LIMIT ?");
-  const cutOffRows = db.prepare("SELECT * FROM cutoffs ORDER BY number");
+  const changedRows = db.prepare(
+    "SELECT * FROM cutoffs INDEXED BY cutoffs_by_version WHERE version > ? ORDER BY number",
+  );
+  const cutOffRow = db.prepare("SELECT * FROM cutoffs WHERE id = ? AND forgotten = 0");
   const frozenRows = db.prepare("SELECT agent FROM frozen ORDER BY agent");
   const keyRows = db.prepare("SELECT * FROM keys WHERE state <> 'retired' ORDER BY id");
   const retiredRows = db.prepare("SELECT id FROM keys WHERE state = 'retired' ORDER BY retired_number");
   const proof = db.prepare("SELECT 1 FROM proofs WHERE forget_at = ? AND key = ?");
-  let known = { version: -1, cutOffs: indexCutOffs([]) };
+  const lateProof = db.prepare("SELECT 1 FROM late_proofs WHERE key = ?");
+  let known = { version: -1, cutOffs: createCutOffIndex() };
 
   function number(key: string): number {
     return Number(meta.get(key)?.["value"] ?? 0);
@@ -76,11 +82,23 @@ function prepareQuestions(db: DatabaseSync) {
     return value === undefined || value === "" ? null : String(value);
   }
 
-  /** The cut-offs are read again only when they have changed. */
+  /** Reads the cut-offs that have changed; all of them only when one was removed that this may not know as forgotten. */
   function context(): ReadContext {
     const version = number("cutoffs_version");
-    if (version !== known.version) known = { version, cutOffs: indexCutOffs(cutOffRows.all().map(cutOffOf)) };
-    return { cutOffs: known.cutOffs, longestTtlMs: number("longest_ttl") };
+    if (version !== known.version) {
+      if (known.version < number("cutoffs_removed")) known = { version, cutOffs: loadCutOffs(db) };
+      else applyChanges();
+      known = { ...known, version };
+    }
+    return { cutOffs: known.cutOffs, longestTtlMs: number("longest_ttl"), instant: number("instant") };
+  }
+
+  function applyChanges(): void {
+    for (const row of changedRows.iterate(known.version)) {
+      if (row["forgotten"] === 1) known.cutOffs.drop(Number(row["number"]));
+      else known.cutOffs.put(cutOffOf(row));
+    }
+    known.cutOffs.commit();
   }
 
   return {
@@ -98,10 +116,14 @@ function prepareQuestions(db: DatabaseSync) {
     countMet: (question: Parameters<typeof grants.countMet>[1]) => grants.countMet(context(), question),
     liveShapes: (question: Parameters<typeof grants.liveShapes>[1]) => grants.liveShapes(context(), question),
 
-    findCutOff: (id: string): StoredCutOff | null => context().cutOffs.all.find((each) => each.id === id) ?? null,
+    findCutOff(id: string): StoredCutOff | null {
+      const row = cutOffRow.get(id);
+      const found = row === undefined ? null : cutOffOf(row);
+      return found === null || isForgotten(found, number("instant")) ? null : found;
+    },
     snapshot: (at: Instant): FeedSnapshot => ({
       number: number("feed_number"),
-      cutOffs: context().cutOffs.all.filter((each) => each.keptUntil >= at),
+      cutOffs: context().cutOffs.all.filter((each) => !isForgotten(each, at)),
       frozen: frozenRows.all().map((row) => String(row["agent"])),
       retiredKeys: retiredRows.all().map((row) => String(row["id"])),
     }),
@@ -112,6 +134,7 @@ function prepareQuestions(db: DatabaseSync) {
       const sealed = meta.get(MASTER_KEY_CHECK)?.["value"];
       return sealed instanceof Uint8Array ? Buffer.from(sealed).toString("base64") : null;
     },
-    knowsProof: ({ forgetAt, key }: ConsumedProof): boolean => proof.get(forgetAt, key) !== undefined,
+    knowsProof: ({ forgetAt, key }: ConsumedProof): boolean =>
+      proof.get(forgetAt, key) !== undefined || lateProof.get(key) !== undefined,
   };
 }

@@ -1,12 +1,21 @@
 // The transitions of revocation and policy: cut off, freeze, unfreeze, reopen, activate.
-// Never refused for a clock that is behind: stopping things must work when minting does not.
+// What only stops things is never refused for a clock that is behind; what lifts a stop is, where a used proof may have
+// been forgotten. A cut-off that is over leaves memory and feed, and its row stays while a grant that it ended is listed.
 
 import { CLOCK_TOLERANCE_MS, type Instant, toTimestamp } from "../../core/clock.ts";
 import { makeId } from "../../core/ids.ts";
 import type { CutOffCommand, RevocationPort, StoredCutOff } from "../../revocation/revocation-port.ts";
-import { indexCutOffs } from "./cutoff-index.ts";
-import { isReplayed, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
-import type { WriterState } from "./writer-state.ts";
+import { nameOf } from "./cutoff-index.ts";
+import { cutOffOf } from "./rows.ts";
+import {
+  checkProof,
+  isReplayed,
+  placeEvents,
+  takeInstant,
+  type Transaction,
+  write,
+  writePlaced,
+} from "./transaction.ts";
 
 type Command<Method extends keyof RevocationPort> = Parameters<RevocationPort[Method]>[0];
 type Outcome<Method extends keyof RevocationPort> = Awaited<ReturnType<RevocationPort[Method]>>;
@@ -27,7 +36,8 @@ export function freeze(tx: Transaction, command: Command<"freeze">): Outcome<"fr
 export function unfreeze(tx: Transaction, command: Command<"unfreeze">): Outcome<"unfreeze"> {
   const { at, proof, agent, event } = command;
   const instant = takeInstant(tx, at);
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
   const isFrozen = tx.state.frozen.has(agent);
   writePlaced(tx, proof, placeEvents(tx, instant, isFrozen ? [event] : []));
   if (!isFrozen) return { outcome: "not_frozen", instant };
@@ -39,22 +49,22 @@ export function unfreeze(tx: Transaction, command: Command<"unfreeze">): Outcome
 export function reopen(tx: Transaction, command: Command<"reopen">): Outcome<"reopen"> {
   const { at, proof, id, event } = command;
   const instant = takeInstant(tx, at);
-  if (isReplayed(tx, proof)) return { outcome: "proof_replayed" };
-  const { all } = tx.state.cutOffs;
-  const named = all.find((each) => each.id === id && !isForgotten(each, instant));
-  if (named === undefined) return { outcome: "not_found" };
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
+  const row = tx.sql.findCutOff.get(id);
+  const named = row === undefined ? null : cutOffOf(row);
+  if (named === null || isForgotten(named, instant)) return { outcome: "not_found" };
   if (!named.closed) {
     writePlaced(tx, proof, placeEvents(tx, instant, []));
     return { outcome: "not_closed", cutOff: named };
   }
   writePlaced(tx, proof, placeEvents(tx, instant, [event]));
   const { grant, task } = named.target;
-  const opened = all.map((each) => {
-    if (!each.closed || each.target.grant !== grant || each.target.task !== task) return each;
-    write(tx, tx.sql.openCutOff, each.number);
-    return { ...each, closed: false };
-  });
-  tx.state = withCutOffs(tx.state, opened);
+  for (const each of Array.from(tx.cutOffs.named(nameOf(named.target)))) {
+    if (!each.closed || each.target.grant !== grant || each.target.task !== task) continue;
+    write(tx, tx.sql.openCutOff, nextVersion(tx), each.number);
+    tx.cutOffs.put({ ...each, closed: false });
+  }
   return { outcome: "reopened", cutOff: { ...named, closed: false } };
 }
 
@@ -71,26 +81,36 @@ export function markSwept(tx: Transaction, digest: string): null {
   return null;
 }
 
-/** A closure outlives its place in the feed: only a person lifts it (rule 13). */
+/**
+ * The closure of a task outlives its place in the feed: only a person lifts it (rule 13). For a grant nothing can be
+ * asked any more once it has ended.
+ */
 export function isForgotten(cutOff: StoredCutOff, at: Instant): boolean {
-  return cutOff.keptUntil < at && !cutOff.closed;
+  return cutOff.keptUntil < at && !closesTask(cutOff);
 }
 
-/** Removes at most `limit` forgotten cut-offs. */
-export function pruneCutOffs(tx: Transaction, limit: number): number {
-  const { all } = tx.state.cutOffs;
-  const forgotten = new Set<number>();
-  for (const each of all) {
-    if (forgotten.size === limit) break;
-    if (isForgotten(each, tx.state.meta.instant)) forgotten.add(each.number);
+function closesTask({ closed, target }: StoredCutOff): boolean {
+  return closed && target.grant === undefined;
+}
+
+/** Takes at most `limit` cut-offs that are over out of memory. */
+export function forgetCutOffs(tx: Transaction, limit: number): number {
+  const over = tx.sql.overCutOffs.all(tx.state.meta.instant, limit).map((row) => Number(row["number"]));
+  for (const number of over) {
+    write(tx, tx.sql.forgetCutOff, nextVersion(tx), number);
+    tx.cutOffs.drop(number);
   }
-  if (forgotten.size === 0) return 0;
-  for (const number of forgotten) write(tx, tx.sql.forgetCutOff, number);
-  tx.state = withCutOffs(
-    tx.state,
-    all.filter((each) => !forgotten.has(each.number)),
-  );
-  return forgotten.size;
+  return over.length;
+}
+
+/** Removes the rows of at most `limit` forgotten cut-offs that were kept until before `end`. */
+export function prunePastCutOffs(tx: Transaction, end: Instant, limit: number): number {
+  const removed = tx.sql.prunePastCutOffs.all(end, limit).map((row) => Number(row["version"]));
+  if (removed.length === 0) return 0;
+  tx.dirty = true;
+  const { meta } = tx.state;
+  tx.state = { ...tx.state, meta: { ...meta, cutoffs_removed: Math.max(meta.cutoffs_removed, ...removed) } };
+  return removed.length;
 }
 
 function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
@@ -113,13 +133,29 @@ function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
     placeEvents(tx, before, [event], { revocation: added.id, before: toTimestamp(before) }),
   );
   const { number, id, keptUntil, closed } = added;
-  write(tx, tx.sql.addCutOff, number, id, JSON.stringify(target), before, reason, by, keptUntil, closed ? 1 : 0);
-  const state = withCutOffs(tx.state, [...tx.state.cutOffs.all, added]);
-  tx.state = { ...state, meta: { ...state.meta, feed_number: number, last_before: before } };
+  write(
+    tx,
+    tx.sql.addCutOff,
+    number,
+    id,
+    JSON.stringify(target),
+    before,
+    reason,
+    by,
+    keptUntil,
+    closed ? 1 : 0,
+    closesTask(added) ? null : keptUntil,
+    nameOf(target),
+    nextVersion(tx),
+  );
+  tx.cutOffs.put(added);
+  tx.state = { ...tx.state, meta: { ...tx.state.meta, feed_number: number, last_before: before } };
   return added;
 }
 
-function withCutOffs(state: WriterState, cutOffs: readonly StoredCutOff[]): WriterState {
-  const meta = { ...state.meta, cutoffs_version: state.meta.cutoffs_version + 1 };
-  return { ...state, meta, cutOffs: indexCutOffs(cutOffs) };
+/** Of the table, for a row that changes. */
+function nextVersion(tx: Transaction): number {
+  const version = tx.state.meta.cutoffs_version + 1;
+  tx.state = { ...tx.state, meta: { ...tx.state.meta, cutoffs_version: version } };
+  return version;
 }

@@ -7,7 +7,7 @@ import { makeId } from "../../core/ids.ts";
 const RANDOM_CHARACTERS = 16;
 
 /** Sorts after every id of an instant before this one, and before every id of this one. */
-export function idBefore(instant: Instant): string {
+function idBefore(instant: Instant): string {
   return makeId("grt", Math.max(0, instant), "0".repeat(RANDOM_CHARACTERS));
 }
 

@@ -87,4 +87,34 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST];
+/**
+ * A cut-off that is over leaves memory and feed, and stays as history as long as a grant that it ended is listed.
+ * `name`: what it is found by, as `nameOf` has it. `version`: of the table, when the row last changed.
+ * `forget_after`: null while it keeps a task closed, and once it is forgotten.
+ */
+const SECOND = `
+ALTER TABLE cutoffs ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE cutoffs ADD COLUMN version INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cutoffs ADD COLUMN forget_after INTEGER;
+ALTER TABLE cutoffs ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+UPDATE cutoffs SET
+  name = coalesce(
+    'grant ' || (target ->> '$.grant'), 'task ' || (target ->> '$.task'), 'agent ' || (target ->> '$.agent'),
+    'role ' || (target ->> '$.role'), 'upstream ' || (target ->> '$.upstream'),
+    'environment ' || (target ->> '$.environment'), ''),
+  forget_after = CASE WHEN closed = 1 AND (target ->> '$.grant') IS NULL THEN NULL ELSE kept_until END;
+CREATE INDEX cutoffs_by_version ON cutoffs (version);
+CREATE INDEX cutoffs_in_force ON cutoffs (number) WHERE forgotten = 0;
+CREATE INDEX cutoffs_to_forget ON cutoffs (forget_after) WHERE forget_after IS NOT NULL;
+CREATE INDEX cutoffs_past ON cutoffs (name, before, number) WHERE forgotten = 1;
+CREATE INDEX cutoffs_past_end ON cutoffs (kept_until) WHERE forgotten = 1;
+
+-- Proofs that were used after their own end, because the clock had gone back: known by their key alone.
+CREATE TABLE late_proofs (
+  key TEXT PRIMARY KEY,
+  forget_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX late_proofs_by_end ON late_proofs (forget_at);
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SECOND];

@@ -32,12 +32,13 @@ type Reader = Thread<ReaderCalls>;
 export async function openSqliteStore({ file }: { readonly file: string }): Promise<SqliteStore> {
   // Compiled code starts compiled workers; under a test runner both are TypeScript, which Node strips of its types.
   const url = new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url);
-  const [writing, reading] = [startThread<WriterCalls>(url), startThread<ReaderCalls>(url)];
-  const writer = await begin(writing, { role: "writer", file }, () => reading.abandon());
+  const [startingWriter, startingReader] = [startThread<WriterCalls>(url), startThread<ReaderCalls>(url)];
+  const writer = await begin(startingWriter, { role: "writer", file }, () => startingReader.abandon());
   // The writer's greeting is `WriterReady`.
   const ready = writer.ready as WriterReady;
-  const reader = await begin(reading, { role: "reader", file: ready.file }, () => writer.close());
-  const seen = createSeenProofs(ready.proofsUntil);
+  const task = { role: "reader", file: ready.file } as const;
+  const reader = stopWith(writer, await begin(startingReader, task, () => writer.close()));
+  const seen = createSeenProofs({ inFileUntil: ready.proofsUntil, instant: ready.instant });
   return {
     isEmpty: ready.isEmpty,
     ...createRecordPort(writer, reader, seen),
@@ -61,6 +62,17 @@ async function begin<Methods extends Calls<Methods>>(
     await cleanUp();
     throw error;
   }
+}
+
+/** Reads end with the writer: what they would say of a store that has stopped may be another process's. */
+function stopWith(writer: Writer, reader: Reader): Reader {
+  return {
+    ...reader,
+    call(method, argument, options) {
+      const gone = writer.gone();
+      return gone === null ? reader.call(method, argument, options) : Promise.reject(gone);
+    },
+  };
 }
 
 const REPLAYED = { outcome: "proof_replayed" } as const;
@@ -190,11 +202,13 @@ function keyFromWire(key: KeyOnWire): StoredKey {
 function createProofPort(writer: Writer, reader: Reader, seen: SeenProofs): ProofPort {
   return {
     async consume(proof, at) {
+      const gone = writer.gone();
+      if (gone !== null) throw gone;
       if (!seen.consumeForRead(proof, at)) return false;
       if (seen.mayBeInFile(proof) && (await reader.call("knowsProof", proof))) return false;
       // Unique already; that it becomes durable is not waited for (design, section 8), and a store that fails says so
       // to the next write.
-      writer.call("rememberProof", proof).catch(() => undefined);
+      writer.call("rememberProof", { proof, at }).catch(() => undefined);
       return true;
     },
   };

@@ -31,6 +31,8 @@ export interface Thread<Methods extends Calls<Methods>> {
     argument: Methods[Name]["argument"],
     options?: { readonly urgent: boolean },
   ): Promise<Methods[Name]["result"]>;
+  /** Why nothing is answered any more, or null. */
+  gone(): BrokerError | null;
   /** Refuses at once what is asked from here on, answers what was asked before, and ends the worker after `last`. */
   close(last?: Promise<void>): Promise<void>;
 }
@@ -89,7 +91,7 @@ function createThread<Methods extends Calls<Methods>>(
 
   /** After what the present turn of the event loop brings: callers that go on together share a batch. */
   function schedule(): void {
-    if (isScheduled || gone !== null) return;
+    if (isScheduled) return;
     isScheduled = true;
     setImmediate(send);
   }
@@ -99,8 +101,13 @@ function createThread<Methods extends Calls<Methods>>(
     const answers = JSON.parse(text) as Answer[];
     let next = 0;
     while (next < answers.length) {
-      for (const pending of sent.shift() ?? []) settle(pending, answers[next++]);
+      const batch = sent.shift();
+      // These were rejected when the store stopped.
+      if (batch === undefined) return;
+      for (const pending of batch) settle(pending, answers[next++]);
     }
+    const last = answers.at(-1);
+    if (last !== undefined && "failure" in last && last.failure.isFinal === true) die(last.failure.detail);
     schedule();
   });
   worker.once("error", () => die("the store's worker failed; restart the broker"));
@@ -108,6 +115,7 @@ function createThread<Methods extends Calls<Methods>>(
 
   return {
     ready,
+    gone: () => gone,
     call(method, argument, options = { urgent: false }) {
       if (gone !== null) return Promise.reject(gone);
       if (isClosing) return Promise.reject(new BrokerError("store_unavailable", "the store is closed"));

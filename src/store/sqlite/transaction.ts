@@ -7,12 +7,17 @@ import type { Instant } from "../../core/clock.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { type Head, type Leaf, type LeafDraft, placeLeaf } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
+import type { NotWritten } from "../../audit/record-port.ts";
+import type { CutOffIndex } from "./cutoff-index.ts";
+import { isLate, keptUntil } from "./late-proof.ts";
 import { loadRateWindow, type RateWindow } from "./rate-window.ts";
-import type { WriterState } from "./writer-state.ts";
+import { loadCutOffs, type WriterState } from "./writer-state.ts";
 
 const STATEMENTS = {
   findProof: "SELECT 1 FROM proofs WHERE forget_at = ? AND key = ?",
   addProof: "INSERT INTO proofs (forget_at, key) VALUES (?, ?)",
+  findLateProof: "SELECT 1 FROM late_proofs WHERE key = ?",
+  addLateProof: "INSERT INTO late_proofs (key, forget_at) VALUES (?, ?)",
   addEntry: "INSERT INTO record (seq, leaf, hash) VALUES (?, ?, ?)",
   setMeta: "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
   findMeta: "SELECT value FROM meta WHERE key = ?",
@@ -26,9 +31,15 @@ const STATEMENTS = {
   addUse: "INSERT INTO uses (instant, n, agent, role) VALUES (?, ?, ?, ?)",
 
   addCutOff:
-    "INSERT INTO cutoffs (number, id, target, before, reason, created_by, kept_until, closed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-  openCutOff: "UPDATE cutoffs SET closed = 0 WHERE number = ?",
-  forgetCutOff: "DELETE FROM cutoffs WHERE number = ?",
+    "INSERT INTO cutoffs (number, id, target, before, reason, created_by, kept_until, closed, forget_after, name, version)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+  openCutOff: "UPDATE cutoffs SET closed = 0, forget_after = kept_until, version = ? WHERE number = ?",
+  findCutOff: "SELECT * FROM cutoffs WHERE id = ? AND forgotten = 0",
+  overCutOffs: "SELECT number FROM cutoffs WHERE forget_after < ? ORDER BY forget_after LIMIT ?",
+  forgetCutOff: "UPDATE cutoffs SET forgotten = 1, forget_after = NULL, version = ? WHERE number = ?",
+  prunePastCutOffs:
+    "DELETE FROM cutoffs WHERE number IN (SELECT number FROM cutoffs WHERE forgotten = 1 AND kept_until < ?" +
+    " ORDER BY kept_until LIMIT ?) RETURNING version",
   freeze:
     "INSERT INTO frozen (agent, revocation) VALUES (?, ?) ON CONFLICT (agent) DO UPDATE SET revocation = excluded.revocation",
   unfreeze: "DELETE FROM frozen WHERE agent = ?",
@@ -41,6 +52,8 @@ const STATEMENTS = {
 
   pruneProofs:
     "DELETE FROM proofs WHERE (forget_at, key) IN (SELECT forget_at, key FROM proofs WHERE forget_at < ? ORDER BY forget_at LIMIT ?)",
+  pruneLateProofs:
+    "DELETE FROM late_proofs WHERE key IN (SELECT key FROM late_proofs WHERE forget_at < ? ORDER BY forget_at LIMIT ?)",
   pruneUses:
     "DELETE FROM uses WHERE (instant, n) IN (SELECT instant, n FROM uses WHERE instant <= ? ORDER BY instant LIMIT ?)",
   pruneGrants:
@@ -55,13 +68,15 @@ export interface Transaction {
   state: WriterState;
   dirty: boolean;
   readonly rates: RateWindow;
+  readonly cutOffs: CutOffIndex;
 }
 
 export function prepareTransaction(db: DatabaseSync, state: WriterState): Transaction {
   const rates = loadRateWindow(db, state.meta.instant);
+  const cutOffs = loadCutOffs(db);
   const prepared = Object.entries(STATEMENTS).map(([name, text]) => [name, db.prepare(text)] as const);
   // The same keys, each with its prepared statement.
-  return { sql: Object.fromEntries(prepared) as Statements, state, dirty: false, rates };
+  return { sql: Object.fromEntries(prepared) as Statements, state, dirty: false, rates, cutOffs };
 }
 
 /** The only way in which transitions change the file. Returns how many rows it changed. */
@@ -75,8 +90,18 @@ export function takeInstant(tx: Transaction, at: Instant): Instant {
   return Math.max(at, tx.state.meta.instant);
 }
 
+/** Why this proof can give nothing, or null: it was used, or is so late that its use may be forgotten. */
+export function checkProof(tx: Transaction, at: Instant, proof: ConsumedProof | null): NotWritten | null {
+  const instant = takeInstant(tx, at);
+  if (proof !== null && isLate(proof, instant)) return { outcome: "clock_behind", instant };
+  return isReplayed(tx, proof) ? { outcome: "proof_replayed" } : null;
+}
+
+/** Enough by itself only for what stops things, or reads: a late proof that is not known may have been forgotten. */
 export function isReplayed(tx: Transaction, proof: ConsumedProof | null): boolean {
-  return proof !== null && tx.sql.findProof.get(proof.forgetAt, proof.key) !== undefined;
+  if (proof === null) return false;
+  const { findProof, findLateProof } = tx.sql;
+  return findProof.get(proof.forgetAt, proof.key) !== undefined || findLateProof.get(proof.key) !== undefined;
 }
 
 /** Entries with their places, not written. */
@@ -112,14 +137,15 @@ function placeEvent(event: LeafDraft, ids: Readonly<Record<string, string>>, hea
   }
 }
 
-export function writeProof(tx: Transaction, proof: ConsumedProof): void {
-  write(tx, tx.sql.addProof, proof.forgetAt, proof.key);
+export function writeProof(tx: Transaction, proof: ConsumedProof, instant: Instant): void {
+  if (isLate(proof, instant)) write(tx, tx.sql.addLateProof, proof.key, keptUntil(proof, instant));
+  else write(tx, tx.sql.addProof, proof.forgetAt, proof.key);
 }
 
 /** The first write of every transition: proof, entries, instant. */
 export function writePlaced(tx: Transaction, proof: ConsumedProof | null, placed: Placed): void {
   tx.dirty = true;
-  if (proof !== null) writeProof(tx, proof);
+  if (proof !== null) writeProof(tx, proof, placed.instant);
   for (const leaf of placed.leaves) write(tx, tx.sql.addEntry, leaf.seq, leaf.text, leaf.hash);
   const meta = { ...tx.state.meta, instant: placed.instant };
   tx.state = { ...tx.state, head: placed.head, meta };

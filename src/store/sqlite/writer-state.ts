@@ -1,11 +1,12 @@
-// What the writer knows without asking the file: head, instant, cut-offs, freezes, policy. Immutable, so that a
-// transaction that fails falls back by keeping the reference. Loading it never walks the record, grants or proofs.
+// What the writer knows without asking the file: head, instant, freezes, policy. Immutable, so that a transaction that
+// fails falls back by keeping the reference; cut-offs are too many to copy and have an index that undoes its changes.
+// Loading never walks the record, grants, proofs or past cut-offs.
 
 import type { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../../core/errors.ts";
 import { EMPTY_HASH, type Head, hashLeaf } from "../../core/leaf.ts";
 import type { Instant } from "../../core/clock.ts";
-import { type CutOffIndex, indexCutOffs } from "./cutoff-index.ts";
+import { createCutOffIndex, type CutOffIndex } from "./cutoff-index.ts";
 import { cutOffOf } from "./rows.ts";
 
 /** Single values that the meta table keeps; the column names of `meta`. */
@@ -24,13 +25,14 @@ interface MetaValues {
   readonly policy_swept: string;
   /** Rises with every change of the cut-offs table, so that readers know when theirs is old. */
   readonly cutoffs_version: number;
+  /** The latest version of a row that was removed: who knows an older table must read all of it again. */
+  readonly cutoffs_removed: number;
 }
 
 export interface WriterState {
   readonly head: Head;
   readonly meta: MetaValues;
   readonly frozen: ReadonlySet<string>;
-  readonly cutOffs: CutOffIndex;
 }
 
 const EMPTY_META: MetaValues = {
@@ -42,6 +44,7 @@ const EMPTY_META: MetaValues = {
   policy_digest: "",
   policy_swept: "",
   cutoffs_version: 0,
+  cutoffs_removed: 0,
 };
 
 function loadMeta(db: DatabaseSync): MetaValues {
@@ -75,6 +78,10 @@ export function loadState(db: DatabaseSync): WriterState {
     head: loadHead(db),
     meta: loadMeta(db),
     frozen: new Set(frozen.map((row) => String(row["agent"]))),
-    cutOffs: indexCutOffs(db.prepare("SELECT * FROM cutoffs").all().map(cutOffOf)),
   };
+}
+
+export function loadCutOffs(db: DatabaseSync): CutOffIndex {
+  const rows = db.prepare("SELECT * FROM cutoffs INDEXED BY cutoffs_in_force WHERE forgotten = 0 ORDER BY number");
+  return createCutOffIndex(rows.all().map(cutOffOf));
 }

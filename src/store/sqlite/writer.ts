@@ -1,8 +1,9 @@
 // The one writer: runs the calls that came in together in one transaction, so that they share one fsync.
 // Never answers a call before its transaction is durable; where one fails, its neighbours still get their own.
 
+import type { DatabaseSync } from "node:sqlite";
 import { openForWriting } from "./database.ts";
-import { isStoreFailure, toFailure } from "./failure.ts";
+import { type Failure, isStoreFailure, toBrokerError, toFailure } from "./failure.ts";
 import { issue, release, renew, simulate } from "./grant-writes.ts";
 import { append, changeKeys, MASTER_KEY_CHECK, rememberProof, writeMasterKeyCheck } from "./key-writes.ts";
 import { prune } from "./prune.ts";
@@ -43,6 +44,8 @@ export interface WriterReady {
   readonly isEmpty: boolean;
   /** No proof that an earlier process consumed may be forgotten later than this. */
   readonly proofsUntil: number;
+  /** The last that was given. */
+  readonly instant: number;
 }
 
 export function openWriter(file: string): Handler {
@@ -50,35 +53,43 @@ export function openWriter(file: string): Handler {
   try {
     return createWriter(database);
   } catch (error) {
-    database.close();
+    database.close({ fold: false });
     throw error;
   }
 }
 
 function createWriter(database: ReturnType<typeof openForWriting>): Handler {
   const { db } = database;
+  const isOurs = watchForOthers(db);
   const tx = prepareTransaction(db, loadState(db));
   const lastProof = db.prepare("SELECT max(forget_at) AS until FROM proofs").get()?.["until"];
   const ready: WriterReady = {
     file: database.file,
     isEmpty: tx.state.head.seq === 0 && tx.sql.findMeta.get(MASTER_KEY_CHECK) === undefined,
     proofsUntil: Number(lastProof ?? 0),
+    instant: tx.state.meta.instant,
   };
+  /** Why nothing may be written any more. */
+  let stopped: Failure | null = null;
 
   /** All calls in one transaction. Throws where nothing of it may stay. */
   function runTogether(calls: readonly Call[]): Answer[] {
     const before = tx.state;
     try {
       db.exec("BEGIN IMMEDIATE");
+      if (!isOurs()) stopped = foreignWriter(database.file);
+      if (stopped !== null) throw toBrokerError(stopped);
       const answers = calls.map((call) => runOne(tx, call));
       prune(tx);
       saveMeta(tx, before);
       db.exec("COMMIT");
       tx.rates.commit(tx.state.meta.instant);
+      tx.cutOffs.commit();
       return answers;
     } catch (error) {
       tx.state = before;
       tx.rates.rollBack();
+      tx.cutOffs.rollBack();
       if (db.isTransaction) db.exec("ROLLBACK");
       throw error;
     }
@@ -89,15 +100,32 @@ function createWriter(database: ReturnType<typeof openForWriting>): Handler {
     try {
       return runTogether(calls);
     } catch (error) {
-      if (isStoreFailure(error) || calls.length === 1) {
-        const failure = toFailure(error);
+      if (stopped !== null || isStoreFailure(error) || calls.length === 1) {
+        const failure = stopped ?? toFailure(error);
         return calls.map(() => ({ failure }));
       }
       return calls.flatMap((call) => answer([call]));
     }
   }
 
-  return { ready, answer, close: () => database.close() };
+  return { ready, answer, close: () => database.close({ fold: stopped === null }) };
+}
+
+/** Answers, inside a transaction, whether this connection alone has changed the file since the start. */
+function watchForOthers(db: DatabaseSync): () => boolean {
+  // Rises when another connection commits, never by our own writes: sqlite.org/pragma.html#pragma_data_version.
+  const statement = db.prepare("PRAGMA data_version");
+  const read = (): unknown => statement.get()?.["data_version"];
+  const first = read();
+  return () => read() === first;
+}
+
+/** What this process knows of head, limits and cut-offs is not what the file says: anything more would fork the record. */
+function foreignWriter(file: string): Failure {
+  const detail =
+    `another process writes to ${file}: this broker has stopped; ` +
+    "find the other one (was the lock file removed?), run 'valetkey audit verify', and start one broker";
+  return { code: "store_unavailable", detail, retryAfterSeconds: null, isFinal: true };
 }
 
 /** A call that throws before it wrote is answered alone; after that the transaction must go. */
