@@ -153,10 +153,9 @@ async function start(
     },
   });
   const activate = async (next: ScopeSet): Promise<void> => {
-    const { changed, endedGrants } = await narrowing.activate(next);
+    const { replaced, endedGrants } = await narrowing.activate(next);
     waiting.wake();
-    if (changed || endedGrants > 0)
-      log("info", `policy ${next.digest.slice(0, 12)} is in force; it ended ${endedGrants} live grants`);
+    if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; it ended ${endedGrants} live grants`);
   };
   await activate(scopes);
   await store.append({

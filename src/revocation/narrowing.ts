@@ -13,8 +13,11 @@ import type { Feed } from "./feed.ts";
 import type { GrantShape, RevocationPort } from "./revocation-port.ts";
 
 export interface Narrowing {
-  /** Returns how many live grants ended. Does nothing where this policy is in force and swept already. */
-  activate(next: ScopeSet): Promise<{ readonly changed: boolean; readonly endedGrants: number }>;
+  /**
+   * Returns how many live grants ended, and whether another policy was in force before. Does nothing where this one is
+   * in force and swept already.
+   */
+  activate(next: ScopeSet): Promise<{ readonly replaced: boolean; readonly endedGrants: number }>;
 }
 
 interface Dependencies {
@@ -36,7 +39,8 @@ export function createNarrowing({ port, feed, clock, ceilings, onActivated }: De
         await port.activatePolicy({ at: clock.at(), digest: next.digest, event });
       }
       onActivated(next);
-      if (inForce.swept === next.digest) return { changed, endedGrants: 0 };
+      const replaced = inForce.digest !== null && (changed || inForce.swept !== next.digest);
+      if (inForce.swept === next.digest) return { replaced, endedGrants: 0 };
       let endedGrants = 0;
       for (const lost of findLost(await port.liveShapes(next.digest, clock.at()), next, ceilings)) {
         const target = { role: lost.role, agent: lost.agent };
@@ -63,7 +67,7 @@ export function createNarrowing({ port, feed, clock, ceilings, onActivated }: De
         endedGrants += await port.countMet(done.cutOff, clock.at());
       }
       await port.markSwept(next.digest);
-      return { changed, endedGrants };
+      return { replaced, endedGrants };
     },
   };
 }

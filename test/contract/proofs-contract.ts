@@ -175,6 +175,15 @@ export function describeProofPort(name: string, open: () => Promise<Opened<Ports
         expect((await port.cutOff(cutOffCommand(T0, { agent: "coder" }, proof))).outcome).toBe("proof_replayed");
       });
 
+      it("knows the late proof of a read after a restart, when every other proof is forgotten", async () => {
+        await pruneProof();
+        const proof = proofAt(T0 + 1000);
+        expect(await port.consume(proof, T0 + 1000)).toBe(true);
+        await port.append({ at: NOW + 5 * MINUTE, proof: null, events: [eventOf("a.written")] });
+        port = await opened.reopen();
+        expect(await port.consume(proof, T0 + 1000)).toBe(false);
+      });
+
       it("knows a proof that is late but not yet pruned, and one that this very call makes late", async () => {
         const proof = proofAt(T0);
         expect((await port.cutOff(cutOffCommand(T0, { agent: "a" }, proof))).outcome).toBe("cut_off");
