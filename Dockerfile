@@ -1,7 +1,7 @@
 # The broker as an image: built with npm, run without a shell as a user without rights.
 #
 #   docker build -t valetkey .
-#   docker run -p 8420:8420 -e VALETKEY_ISSUER=https://broker.example \
+#   docker run -p 127.0.0.1:8420:8420 -e VALETKEY_ISSUER=https://broker.example \
 #     -v valetkey:/var/lib/valetkey -v "$PWD/scopes:/etc/valetkey/scopes:ro" valetkey
 #
 # VALETKEY_ISSUER has no default: it is the https address by which agents and services reach this broker, with TLS

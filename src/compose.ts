@@ -1,5 +1,5 @@
-// Configuration in, a running broker out: the only file that knows engines. Read `startBroker` for the order of a start.
-// Anything that is not as it must be stops the start; nothing listens before the policy is in force.
+// Configuration in, a running broker out: the only file that knows engines. Read `start` for the order of a start.
+// Anything that is not as it must be stops the start; nothing but 503 is answered before the policy is in force.
 
 import { createServer, type RequestListener, type Server } from "node:http";
 import { draftEvent } from "./audit/events.ts";

@@ -30,6 +30,11 @@ interface VerifyOptions extends BrokerOptions {
 
 export function addAuditCommands(program: Command, context: Context): void {
   const audit = program.command("audit").description("export and verify the record");
+  withExamples(
+    audit,
+    "valetkey audit verify --as security-1",
+    "valetkey audit export --as security-1 --out record.ndjson",
+  );
   const exporting = audit
     .command("export")
     .description("the whole record, one entry a line, and its signed head as the last line")

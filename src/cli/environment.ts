@@ -15,7 +15,7 @@ export interface ClientEnvironment {
   readonly keyFile: string | null;
 }
 
-const DEFAULT_URL = "http://127.0.0.1:8420";
+const DEFAULT_PORT = "8420";
 /** Folder of state and of keys for trying out, below the working folder. */
 export const STATE_FOLDER = ".valetkey";
 
@@ -33,10 +33,16 @@ export function readClientEnvironment(env: Variables, cwd: string): ClientEnviro
   const issuer = set(env["VALETKEY_ISSUER"]);
   const keyFile = set(env["VALETKEY_KEY"]);
   return {
-    url: readBrokerUrl(set(env["VALETKEY_URL"]) ?? DEFAULT_URL, "VALETKEY_URL"),
+    url: readBrokerUrl(set(env["VALETKEY_URL"]) ?? findLocalUrl(env), "VALETKEY_URL"),
     issuer: issuer === null ? null : readBrokerUrl(issuer, "VALETKEY_ISSUER"),
     keyFile: keyFile === null ? null : resolve(cwd, keyFile),
   };
+}
+
+/** This machine's broker: at the port that it was told to listen on, where the same environment says so. */
+function findLocalUrl(env: Variables): string {
+  const [, port = DEFAULT_PORT] = /:([1-9][0-9]{0,4})$/.exec(env["VALETKEY_LISTEN"] ?? "") ?? [];
+  return `http://127.0.0.1:${port}`;
 }
 
 /** An empty variable counts as none. */

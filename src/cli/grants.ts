@@ -25,6 +25,7 @@ interface EndOptions extends BrokerOptions {
 
 export function addGrantsCommands(program: Command, context: Context): void {
   const grants = program.command("grants").description("list, show and end grants").enablePositionalOptions();
+  withExamples(grants, "valetkey grants --as security-1 --agent coder --status active", "valetkey grants list --help");
   const list = grants.command("list", { isDefault: true }).description("grants, newest first");
   for (const filter of FILTERS)
     list.option(`--${filter} <${filter === "task" ? "text" : "name"}>`, `of this ${filter}`);

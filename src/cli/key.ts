@@ -26,8 +26,11 @@ import {
   writePublicKey,
 } from "./key-pair.ts";
 
+const KINDS = ["agent", "person", "service"] as const;
+
 interface NewOptions extends OutputOptions {
   readonly alg: KeyAlgorithm;
+  readonly kind: (typeof KINDS)[number];
   readonly out?: string;
 }
 
@@ -37,14 +40,20 @@ interface RotateOptions extends BrokerOptions {
 
 export function addKeyCommands(program: Command, context: Context): void {
   const key = program.command("key").description("make key pairs, rotate the broker's");
+  withExamples(key, "valetkey key new coder", "valetkey key rotate --as admin-1");
   const fresh = key
     .command("new")
     .description("make a key pair for an agent, a person or a service")
     .argument("<name>", "the name that the key proves")
     .addOption(new Option("--alg <algorithm>", "signature algorithm").choices(KEY_ALGORITHMS).default("ES256"))
+    .addOption(new Option("--kind <kind>", "what the name is").choices(KINDS).default("agent"))
     .option("--out <file>", `private JWK to write (${STATE_FOLDER}/keys/NAME.jwk)`)
     .action((name: string, options: NewOptions) => makeKey(context, name, options));
-  withExamples(withJsonOption(fresh), "valetkey key new coder", "valetkey key new dba-1 --alg EdDSA --out ~/dba-1.jwk");
+  withExamples(
+    withJsonOption(fresh),
+    "valetkey key new coder",
+    "valetkey key new dba-1 --kind person --alg EdDSA --out ~/dba-1.jwk",
+  );
 
   const rotate = key
     .command("rotate")
@@ -71,13 +80,23 @@ async function makeKey(context: Context, name: string, options: NewOptions): Pro
   terminal.remark(`private key: ${file} (mode 0600; it stays on this machine)`);
   terminal.remark(`public key:  ${publicFile}`);
   terminal.remark("add this to the policy, under scopes/:");
-  terminal.raw(agentYaml(name, key));
+  terminal.raw(documentYaml(options.kind, name, key));
 }
 
-/** The document to add. The label is a line that must be completed: an agent without an environment gets nothing. */
-function agentYaml(name: string, key: PublicMembers): string {
+/** What stands between name and keys. An agent's values are examples that must be looked at: labels decide what it gets. */
+const MEMBERS = {
+  agent:
+    "owner: admin-1 # the person behind it, who never approves what it asks for\n" +
+    "labels: { environment: staging, team: platform } # roles select agents by labels\n",
+  person: "powers: [approve] # of approve, revoke, audit, administer\nteams: []\n",
+  service: "",
+} as const satisfies Record<NewOptions["kind"], string>;
+
+/** The document to add. */
+function documentYaml(kind: NewOptions["kind"], name: string, key: PublicMembers): string {
   const members = Object.entries(key).map(([member, value]) => `${member}: ${value}`);
-  return `---\nkind: Agent\nname: ${name}\nlabels: { environment: staging }\nkeys:\n  - { ${members.join(", ")} }\n`;
+  const title = `${kind.charAt(0).toUpperCase()}${kind.slice(1)}`;
+  return `---\nkind: ${title}\nname: ${name}\n${MEMBERS[kind]}keys:\n  - { ${members.join(", ")} }\n`;
 }
 
 async function rotateKeys(context: Context, options: RotateOptions): Promise<void> {

@@ -31,6 +31,11 @@ interface SchemaOptions {
 
 export function addScopesCommands(program: Command, context: Context): void {
   const scopes = program.command("scopes").description("check and explain the policy on disk, without a broker");
+  withExamples(
+    scopes,
+    "valetkey scopes check",
+    "valetkey scopes explain --agent coder domain:write shop-staging:service/web",
+  );
   const check = scopes
     .command("check")
     .description("read every file; list what is wrong with file, line and column")

@@ -1,11 +1,12 @@
-// The only way a credential comes into being. Read `issueGrant` from top to bottom: that list is the security sequence.
+// The only way a grant, and with it a credential, comes into being (`renew.ts` gives another one within its life). Read
+// `issueGrant` from top to bottom: that list is the security sequence.
 // INVARIANT: nothing is minted before its event is durable; what policy allowed is what the store wrote.
 
 import type { Credential, GrantRequest } from "../api/grants.ts";
 import { draftEvent } from "../audit/events.ts";
 import type { RecordPort } from "../audit/record-port.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
-import { BrokerError } from "../core/errors.ts";
+import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { type CredentialId, drawRandomPart, newId, type RequestId } from "../core/ids.ts";
 import { upstreamOf } from "../core/names.ts";
@@ -47,11 +48,12 @@ export async function issueGrant(
   body: GrantRequest,
 ): Promise<Issued> {
   for (let tries = 1; ; tries++) {
-    checkOneUpstream(body);
     checkClock(dependencies.clock);
     const scopes = dependencies.policy();
     const call = { ...caller, agent: agentNow(caller, scopes) };
     const asked = describeRequest(call, body, scopes);
+    const mixed = findMixedUpstreams(body);
+    if (mixed !== null) return refuse(dependencies, call, asked, mixed);
     const decision = decideRequest(body, call.agent, scopes, dependencies.ceilings);
     if (body.dryRun === true) {
       const refused = await simulate(dependencies, call, body, scopes, decision);
@@ -63,6 +65,8 @@ export async function issueGrant(
       return refuse(dependencies, call, { ...asked, role: decision.role ?? asked.role }, decision.reasons);
     }
     const credential = newId("crd", dependencies.clock.at());
+    // In one transaction: proof unused, agent not frozen, task not closed, this policy in force, limit left; then the
+    // instant is taken and grant and event are written (rule 10).
     const written = await writeGrant(dependencies, call, body, scopes, decision, credential);
     if (written.outcome === "policy_changed" && tries < MAX_TRIES) continue;
     if (written.outcome !== "issued")
@@ -76,14 +80,11 @@ export async function issueGrant(
 }
 
 /** A grant is for one upstream, because a credential has one audience (rule 6). */
-function checkOneUpstream(body: GrantRequest): void {
+function findMixedUpstreams(body: GrantRequest): readonly [Reason] | null {
   const upstreams = new Set(body.permissions.map((permission) => upstreamOf(permission.resource)));
-  if (upstreams.size > 1) {
-    throw new BrokerError(
-      "malformed_request",
-      `the permissions are of ${upstreams.size} upstreams: ask for one grant an upstream`,
-    );
-  }
+  if (upstreams.size <= 1) return null;
+  const message = `the permissions are of ${upstreams.size} upstreams: ask for one grant an upstream`;
+  return [{ code: "malformed_request", message }];
 }
 
 /** Rule 10: no instant is taken from clocks that disagree. */

@@ -103,7 +103,7 @@ async function settle(
   error: BrokerError,
 ): Promise<void> {
   const { record, guardedClock, policy, refusals, budget } = dependencies;
-  if (caller === null || error.status === 401) return refusals.count(error.code);
+  if (caller === null || error.code === "proof_replayed") return refusals.count(error.code);
   const { name, kind } = caller.principal;
   if (error.status < 500 && kind !== "Person" && budget.waitSeconds(name) === 0) budget.spend(name);
   try {

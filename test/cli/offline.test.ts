@@ -104,6 +104,17 @@ describe("the command line", () => {
 });
 
 describe("key new", () => {
+  it.each([
+    ["person", "Person", "powers: [approve]"],
+    ["service", "Service", "keys:"],
+  ])("prints what a %s needs, not an agent's document", async (kind, title, member) => {
+    const ran = await runCli(["key", "new", "someone", "--kind", kind], { cwd: await makeFolder() });
+    expect(ran.code).toBe(0);
+    expect(ran.stdout).toMatch(new RegExp(`^---\\nkind: ${title}\\nname: someone\\n`));
+    expect(ran.stdout).toContain(member);
+    expect(ran.stdout).not.toContain("labels:");
+  });
+
   it.each(["ES256", "EdDSA"])(
     "writes a private %s key that only its owner can read, and prints YAML without it",
     async (alg) => {

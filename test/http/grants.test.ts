@@ -128,6 +128,7 @@ describe("refusals", () => {
     await expect(broker.as("coder").call("requestGrant", { body: { task: TASK, permissions } })).rejects.toMatchObject({
       code: "malformed_request",
     });
+    expect((await readEvents(broker)).at(-1)).toMatchObject({ type: "grant.refused", agent: "coder" });
   });
 
   it("refuses a ttl beyond the role's, and says which rule", async () => {
