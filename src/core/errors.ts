@@ -53,11 +53,13 @@ export class BrokerError extends Error {
   readonly reasons: readonly Reason[];
   /** Seconds after which trying again makes sense; becomes `Retry-After`. */
   readonly retryAfterSeconds: number | null;
+  /** True when an event names this refusal, and the proof was consumed with it: it is proven by the caller's key. */
+  readonly isRecorded: boolean;
 
   constructor(
     code: ErrorCode,
     detail: string,
-    options: { reasons?: readonly Reason[]; retryAfterSeconds?: number; cause?: unknown } = {},
+    options: { reasons?: readonly Reason[]; retryAfterSeconds?: number; isRecorded?: boolean; cause?: unknown } = {},
   ) {
     super(detail, { cause: options.cause });
     this.name = "BrokerError";
@@ -65,6 +67,7 @@ export class BrokerError extends Error {
     this.detail = detail;
     this.reasons = options.reasons ?? [];
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+    this.isRecorded = options.isRecorded ?? false;
   }
 
   get status(): number {

@@ -62,7 +62,11 @@ export async function refuseOnRecord(
 ): Promise<never> {
   const [first] = reasons;
   if (first.code !== "proof_replayed") await recordCall(record, at, proof, event);
-  throw new BrokerError(first.code, first.message, { reasons, ...retryOf(first) });
+  throw new BrokerError(first.code, first.message, {
+    reasons,
+    isRecorded: first.code !== "proof_replayed",
+    ...retryOf(first),
+  });
 }
 
 /** The option of a BrokerError that becomes `Retry-After`. */

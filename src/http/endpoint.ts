@@ -93,7 +93,10 @@ export function createEndpoint(
   };
 }
 
-/** After a refusal: counts what nobody's key stands behind, records a missing power, and consumes the proof. */
+/**
+ * After a refusal: consumes the proof, records a missing power, and spends the caller's budget; but only where this very
+ * call proved who it is. Whoever sends a used proof again is nobody, and is counted (semantics, rule 16).
+ */
 async function settle(
   dependencies: EndpointDependencies,
   route: Route,
@@ -102,22 +105,31 @@ async function settle(
   request: RequestId,
   error: BrokerError,
 ): Promise<void> {
-  const { record, guardedClock, policy, refusals, budget } = dependencies;
+  const { refusals, budget } = dependencies;
   if (caller === null || error.code === "proof_replayed") return refusals.count(error.code);
   const { name, kind } = caller.principal;
+  const isProven =
+    error.isRecorded ||
+    (await proveRefusal(dependencies, route, caller, isConsumed, request, error).catch(() => false));
+  if (!isProven) return refusals.count("proof_replayed");
   if (error.status < 500 && kind !== "Person" && budget.waitSeconds(name) === 0) budget.spend(name);
-  try {
-    if (error.code !== "power_missing") {
-      await consume(dependencies, caller);
-      return;
-    }
-    const reasons = error.reasons.length > 0 ? error.reasons : [{ code: error.code, message: error.detail }];
-    const facts = { caller: name, route: `${route.method} ${route.path}`, reasons, request, policy: policy().digest };
-    const proof = isConsumed ? null : caller.proof;
-    await recordCall(record, guardedClock.at(), proof, { type: "power.refused", ...facts });
-  } catch {
-    // Consumed before, by the refusal's own event or by the transition: what matters is that it is not good any more.
-  }
+}
+
+/** Consumes the proof, with an event where a power was missing. False or an error: it was used before, or cannot be. */
+async function proveRefusal(
+  { record, guardedClock, policy, proofs }: EndpointDependencies,
+  route: Route,
+  { principal, proof }: Caller,
+  isConsumed: boolean,
+  request: RequestId,
+  error: BrokerError,
+): Promise<boolean> {
+  if (error.code !== "power_missing") return isConsumed || (await proofs.consume(proof, guardedClock.at()));
+  const reasons = error.reasons.length > 0 ? error.reasons : [{ code: error.code, message: error.detail }];
+  const place = `${route.method} ${route.path}`;
+  const facts = { caller: principal.name, route: place, reasons, request, policy: policy().digest };
+  await recordCall(record, guardedClock.at(), isConsumed ? null : proof, { type: "power.refused", ...facts });
+  return true;
 }
 
 async function authenticate(

@@ -92,8 +92,9 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
           },
         );
       }
-      renewals.spend(name);
       const { grant, credential } = await renewCredential(dependencies, agentCall(incoming), grantId(incoming));
+      // Only now is the call proven: a used proof may not spend what is its owner's.
+      renewals.spend(name);
       return { status: 201, json: { grant: describeGrant({ grant, cutOff: null }, clock.at()), credential } };
     },
     endGrant: async (incoming) => {

@@ -62,6 +62,25 @@ describe("an agent that is refused all the time", () => {
   });
 });
 
+describe("who holds a proof that an agent has used already", () => {
+  it("cannot spend that agent's refusals or renewals, and so keep it out", { timeout: 60_000 }, async () => {
+    const given = await broker.as("coder").call("requestGrant", { body: ALLOWED });
+    if (!("credential" in given)) throw new Error("expected a credential");
+    const used = await signProof(broker, "coder");
+    expect((await post(broker, "/v1/grants", JSON.stringify(ALLOWED), { proof: used })).status).toBe(201);
+    const authorization = `Bearer ${used}`;
+    for (let i = 0; i < 70; i++) {
+      await post(broker, "/v1/grants", "{}", { proof: used });
+      await post(broker, "/v1/revocations", "{}", { proof: used });
+      await fetch(`${broker.url}/v1/grants/grt_none/credential`, { method: "POST", headers: { authorization } });
+    }
+    const renew = `${broker.url}/v1/grants/${given.grant.id}/credential`;
+    for (let i = 0; i < 620; i++) await (await fetch(renew, { method: "POST", headers: { authorization } })).text();
+    expect(await refusedBy("coder", ALLOWED)).toBe("allowed");
+    await broker.as("coder").call("renewCredential", { params: { id: given.grant.id } });
+  });
+});
+
 describe("a person who owns an agent", () => {
   it("is refused to unfreeze it on record", async () => {
     const name = "other-agent";
