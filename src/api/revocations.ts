@@ -3,17 +3,19 @@
 import * as z from "zod";
 import { GrantIdText, Name, ReasonText, RevocationIdText, Task, Timestamp } from "./values.ts";
 
+const TARGET_FIELDS = {
+  grant: GrantIdText.optional(),
+  agent: Name.optional(),
+  task: Task.optional(),
+  role: Name.optional(),
+  environment: Name.optional(),
+  upstream: Name.optional(),
+  everything: z.literal(true).optional(),
+};
+
 /** Exactly one field. */
 export const RevocationTarget = z
-  .strictObject({
-    grant: GrantIdText.optional(),
-    agent: Name.optional(),
-    task: Task.optional(),
-    role: Name.optional(),
-    environment: Name.optional(),
-    upstream: Name.optional(),
-    everything: z.literal(true).optional(),
-  })
+  .strictObject(TARGET_FIELDS)
   .refine(
     (target) => Object.values(target).filter((value) => value !== undefined).length === 1,
     "expected exactly one of grant, agent, task, role, environment, upstream, everything",
@@ -27,15 +29,7 @@ export const Revocation = z.object({
   id: RevocationIdText,
   number: z.int(),
   /** A reload names a role and an agent together. */
-  target: z.object({
-    grant: GrantIdText.optional(),
-    agent: Name.optional(),
-    task: Task.optional(),
-    role: Name.optional(),
-    environment: Name.optional(),
-    upstream: Name.optional(),
-    everything: z.literal(true).optional(),
-  }),
+  target: z.object(TARGET_FIELDS),
   before: Timestamp,
   reason: z.string(),
   by: z.string(),
