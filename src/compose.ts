@@ -1,27 +1,38 @@
 // Configuration in, a running broker out: the only file that knows engines. Read `start` for the order of a start.
 // Anything that is not as it must be stops the start; nothing but 503 is answered before the policy is in force.
 
-import { createServer, type RequestListener, type Server } from "node:http";
 import { draftEvent } from "./audit/events.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
+import { drawRandomPart } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
+import { createJwtVerifier } from "./credentials/verify-jwt.ts";
+import type { CallPort } from "./gateway/call-port.ts";
+import { createGateway, type Gateway } from "./gateway/create-gateway.ts";
+import type { ProxiedCall } from "./gateway/gateway.ts";
 import { createWaiting } from "./grants/waiting.ts";
 import { createApp } from "./http/app.ts";
+import { createGatewayListener, createUpstreamListener } from "./http/gateway-listener.ts";
 import { createHandlers } from "./http/handlers.ts";
+import { openListener, StartError } from "./http/listener.ts";
 import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
+import { createAlarms } from "./revocation/alarms.ts";
 import { createFeed, type Feed, mayStillFollow } from "./revocation/feed.ts";
 import { createNarrowing } from "./revocation/narrowing.ts";
 import { createRevocations } from "./revocation/revocations.ts";
+import { createStrikes } from "./revocation/strikes.ts";
 import { type LoadResult, loadScopes } from "./scopes/load.ts";
 import { formatProblem } from "./scopes/problem.ts";
-import type { ScopeSet } from "./scopes/scope-set.ts";
+import type { GatewayUpstream, ScopeSet } from "./scopes/scope-set.ts";
 import { type ReloadOutcome, type ScopesChange, watchScopes } from "./scopes/watch.ts";
+import { createDecoys } from "./secrets/decoys.ts";
 import { createKeyRing } from "./secrets/key-ring.ts";
 import { openSealer } from "./secrets/master-key.ts";
+import { createRootSecrets } from "./secrets/root-secrets.ts";
+import { createSecretReferences } from "./secrets/secret-references.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import { VERSION } from "./version.ts";
 
@@ -41,22 +52,10 @@ export interface BrokerOptions {
   readonly loading?: Promise<LoadResult>;
 }
 
-/** What stops a start, one line a problem. */
-class StartError extends Error {
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(problems.join("\n"));
-    this.name = "StartError";
-    this.problems = problems;
-  }
-}
-
 const MAINTENANCE_MS = 60_000;
 const REFUSALS_A_MINUTE = 60;
 const RENEWALS_A_MINUTE = 600;
-const CLOSE_TIMEOUT_MS = 5000;
-const MAX_CONNECTIONS = 4096;
+const OPEN_CALLS_PAGE = 500;
 
 export async function startBroker(
   config: ServerConfig,
@@ -87,6 +86,7 @@ async function start(
   const first = await loading;
   if ("problems" in first) throw new StartError(first.problems.map(formatProblem));
   let scopes = first.set;
+  let gateway: Gateway | null = null;
   let loadedAt = wall.now();
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
@@ -97,20 +97,9 @@ async function start(
   const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty);
 
   // 3. The address, so that the issuer is known; requests are answered 503 until the last step.
-  let listener: RequestListener = (_req, res) => res.writeHead(503, { "Retry-After": "1" }).end();
-  let inFlight = 0;
-  const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 5000 },
-    (req, res) => {
-      inFlight++;
-      res.once("close", () => inFlight--);
-      listener(req, res);
-    },
-  );
-  server.maxConnections = MAX_CONNECTIONS;
-  server.maxHeadersCount = 64;
-  const url = await listen(server, config);
-  undo.push(() => closeServer(server, () => inFlight));
+  const front = await openListener(config);
+  undo.push(() => front.close());
+  const { url } = front;
   const issuer = config.issuer ?? url;
 
   // 4. Keys and feed. The ring tells the feed of retired keys; at its own creation it retires none.
@@ -128,16 +117,37 @@ async function start(
       for (const { id, number } of retired) feed?.publish({ kind: "key_retired", number, keyId: id });
     },
   });
-  const openFeed = await createFeed({
+  const plainFeed = await createFeed({
     port: store,
     issuer,
     at,
     sign: (type, claims) => ring.sign("record", type, claims),
   });
+  // Calls under way hear of a cut-off where the feed does: once it is durable, before whoever made it is answered.
+  const openFeed: Feed = {
+    ...plainFeed,
+    publish: (entry) => {
+      if (entry.kind === "cut_off") gateway?.cut(entry.cutOff);
+      plainFeed.publish(entry);
+    },
+  };
   feed = openFeed;
   undo.push(() => openFeed.close());
 
-  // 5. The policy in force. A set that changed while the broker was down ends what it would not give.
+  // 5. Root credentials and decoys. A policy that would send one elsewhere never comes into force (rule 26).
+  const secrets = await createRootSecrets({
+    port: store,
+    sealer,
+    at,
+    policy,
+    references: createSecretReferences(config.secretReferences),
+  });
+  const decoys = await createDecoys({ port: store, sealer, at, policy });
+  const astray = secrets.check(scopes);
+  if (astray.problems.length > 0) throw new StartError(astray.problems);
+  for (const warning of astray.warnings) log("warn", warning);
+
+  // 6. The policy in force. A set that changed while the broker was down ends what it would not give.
   const waiting = createWaiting(wall);
   undo.push(() => waiting.close());
   const ceilings = { maxTtlSeconds: config.maxTtlSeconds };
@@ -149,6 +159,10 @@ async function start(
     onActivated: (next) => {
       scopes = next;
       loadedAt = wall.now();
+      gateway?.adopt(next);
+      for (const { name, addresses } of privateUpstreams(next)) {
+        log("warn", `upstream ${name} may be connected to at private addresses: ${addresses.join(", ")}`);
+      }
       openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
     },
   });
@@ -158,6 +172,7 @@ async function start(
     if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; it ended ${endedGrants} live grants`);
   };
   await activate(scopes);
+  await endOpenCalls(store, at, policyDigest);
   await store.append({
     at: at(),
     proof: null,
@@ -169,10 +184,13 @@ async function start(
       .catch(() => undefined);
   });
 
-  // 6. Reloads and upkeep.
+  // 7. Reloads and upkeep.
   const reloaded = async (outcome: ScopesChange): Promise<void> => {
-    if ("set" in outcome) return activate(outcome.set);
-    const problems = outcome.problems.map(formatProblem);
+    const problems =
+      "set" in outcome
+        ? secrets.check(outcome.set).problems
+        : outcome.problems.map((problem) => formatProblem(problem));
+    if ("set" in outcome && problems.length === 0) return activate(outcome.set);
     log("error", `the scopes folder has problems; the policy in force stays:\n${problems.join("\n")}`);
     const event = draftEvent({ type: "policy.rejected", problems: problems.slice(0, 20), policy: policyDigest() });
     await store.append({ at: at(), proof: null, events: [event] });
@@ -197,11 +215,48 @@ async function start(
     await refusals.flush().catch(() => undefined);
   });
 
-  // 7. The front door.
+  // 8. The front door.
   const minter = createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) });
-  const revocations = createRevocations({ port: store, feed: openFeed, clock, policy, onChange: () => waiting.wake() });
-  const grants = { port: store, record: store, clock, policy, ceilings, minter };
+  const revocations = createRevocations({
+    port: store,
+    feed: openFeed,
+    clock,
+    policy,
+    frozen: (await store.snapshot(at())).frozen,
+    onChange: () => waiting.wake(),
+  });
   const budget = createBudget(wall, REFUSALS_A_MINUTE);
+  const strikes = createStrikes({ clock: wall, settings: () => scopes.settings.strikes });
+  const alarms = createAlarms({ revocations, record: store, clock, strikes, refusals, policy, log });
+  const proxy = createGateway({
+    issuer,
+    wall,
+    clock,
+    policy,
+    ceilings,
+    port: store,
+    record: store,
+    secrets,
+    decoys,
+    alarms,
+    budget: createBudget(wall, REFUSALS_A_MINUTE),
+    recorded: createBudget(wall, REFUSALS_A_MINUTE),
+    refusals,
+    verifier: createJwtVerifier({ issuer, keys: () => ring.publicKeys("credential").keys, now: () => clock.at() }),
+    onUnrecorded: () => log("error", "the outcome of a call could not be recorded: it is unknown after the next start"),
+  });
+  gateway = proxy;
+  undo.push(() => proxy.close());
+  const grants = {
+    port: store,
+    record: store,
+    clock,
+    policy,
+    ceilings,
+    minter,
+    lookUp: proxy.lookUp,
+    isFrozen: (agent: string) => revocations.isFrozen(agent),
+  };
   const handlers = createHandlers({
     ...grants,
     budget,
@@ -212,6 +267,9 @@ async function start(
     feed: openFeed,
     ring,
     waiting,
+    alarms,
+    secrets,
+    decoys,
     loadedAt: () => loadedAt,
   });
   const app = createApp(
@@ -224,11 +282,21 @@ async function start(
       record: store,
       refusals,
       budget,
+      decoys,
+      alarms,
       log,
     },
     handlers,
   );
-  listener = (req, res) => void app(req, res);
+  const isGraphql = (name: string): boolean => scopes.upstreams.get(name)?.type === "graphql";
+  const entrance = { clock: wall, log, forward: (call: ProxiedCall) => proxy.forward(call), isGraphql };
+  for (const { upstream, host, port } of config.gatewayListeners) {
+    const own = await openListener({ host, port });
+    undo.push(() => own.close());
+    own.serve(createUpstreamListener(entrance, upstream));
+    log("info", `upstream ${upstream} has a listener of its own on ${own.url}`);
+  }
+  front.serve(createGatewayListener(entrance, (req, res) => void app(req, res)));
 
   let closing: Promise<void> | null = null;
   return {
@@ -246,32 +314,20 @@ async function start(
   };
 }
 
-async function listen(server: Server, { host, port }: ServerConfig): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause: NodeJS.ErrnoException) => {
-      const why =
-        cause.code === "EADDRINUSE"
-          ? "is in use: stop what listens there or set VALETKEY_LISTEN"
-          : `cannot be bound (${cause.code ?? "unknown"})`;
-      reject(new StartError([`the address ${host}:${port} ${why}`]));
-    });
-    server.listen(port, host, resolve);
-  });
-  const address = server.address();
-  const bound = typeof address === "object" && address !== null ? address.port : port;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
+function privateUpstreams({ upstreams }: ScopeSet): readonly GatewayUpstream[] {
+  return [...upstreams.values()].filter((one) => one.type !== "service").filter((one) => one.addresses.length > 0);
 }
 
-/** Waits for what is being answered, then ends connections: one on which nothing was asked would keep it open. */
-async function closeServer(server: Server, inFlight: () => number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  const look = (): void => {
-    if (inFlight() === 0) server.closeAllConnections();
-  };
-  look();
-  const looking = setInterval(look, 20);
-  const timer = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS);
-  await closed;
-  clearInterval(looking);
-  clearTimeout(timer);
+/** What an earlier process sent and never heard of: nobody knows what became of it (rule 32). */
+async function endOpenCalls(port: CallPort, at: () => number, policy: () => string): Promise<void> {
+  for (
+    let open = await port.openCalls(OPEN_CALLS_PAGE);
+    open.length > 0;
+    open = await port.openCalls(OPEN_CALLS_PAGE)
+  ) {
+    for (const { call, fields } of open) {
+      const event = { ...fields, type: "call.unknown", cause: "the broker stopped before it knew", policy: policy() };
+      await port.endCall({ at: at(), call, event: { random: drawRandomPart(), fields: event } });
+    }
+  }
 }

@@ -1,9 +1,21 @@
 // Every environment variable of the broker: one strict schema, all problems at once. Reads only what it is given.
 // An unknown VALETKEY_ variable is an error: a misspelt limit must not become a default.
 
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import * as z from "zod";
+import { isOrigin } from "./api/secrets.ts";
 import { parseDurationSeconds } from "./core/duration.ts";
+import { isInsideFolder } from "./core/inside-folder.ts";
+import { isName } from "./core/names.ts";
+import { Secret } from "./core/secret.ts";
+import { findValueFault, withoutLineEnd } from "./core/secret-value.ts";
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+interface ListedSecret {
+  readonly name: string;
+  readonly origins: readonly string[];
+}
 
 export interface ServerConfig {
   /** The issuer URL, without a slash at its end; null: `http://` and the address that was bound. */
@@ -16,6 +28,17 @@ export interface ServerConfig {
   readonly masterKeyFile: string;
   readonly maxTtlSeconds: number;
   readonly keyRotationSeconds: number;
+  /** Root credentials that the orchestrator mounts, with the origins that each may be sent to (rule 26). */
+  readonly secretReferences: {
+    /** `env:NAME`, with its value. */
+    readonly env: readonly (ListedSecret & { readonly value: Secret })[];
+    /** `file:NAME` in this folder. */
+    readonly files: { readonly folder: string; readonly names: readonly ListedSecret[] } | null;
+    /** Folders with Valetkey's own files, which no reference may read. */
+    readonly ownFolders: readonly string[];
+  };
+  /** Addresses that serve one gateway upstream each, without a path before it. */
+  readonly gatewayListeners: readonly { readonly upstream: string; readonly host: string; readonly port: number }[];
 }
 
 /** All that is wrong with the environment, one line a problem. */
@@ -35,6 +58,8 @@ const CLIENT_VARIABLES = new Set(["VALETKEY_URL", "VALETKEY_KEY"]);
 const HIGHEST_MAX_TTL_SECONDS = 86_400;
 /** Keys stay published for one life of a credential: more often, and the key set would grow beyond its bound. */
 const LOWEST_KEY_ROTATION_SECONDS = 3600;
+const MAX_WORDS = 100;
+const MAX_ORIGINS = 16;
 const LOOPBACK = /^(?:127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\]|localhost)$/;
 
 const Duration = (example: string) =>
@@ -45,13 +70,75 @@ const Duration = (example: string) =>
     return z.NEVER;
   });
 
-const Listen = z.string().transform((text, context) => {
+function parseAddress(text: string): { readonly host: string; readonly port: number } | null {
   const match = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$/.exec(text);
   const [, host, port] = match ?? [];
-  if (host !== undefined && port !== undefined && Number(port) <= 65_535) return { host, port: Number(port) };
+  return host === undefined || port === undefined || Number(port) > 65_535 ? null : { host, port: Number(port) };
+}
+
+const Listen = z.string().transform((text, context) => {
+  const address = parseAddress(text);
+  if (address !== null) return address;
   context.addIssue({ code: "custom", message: "expected an address and a port like 127.0.0.1:8420" });
   return z.NEVER;
 });
+
+/**
+ * `name=value` words between spaces, each name once. A word that does not fit is told by its place alone: somebody may
+ * have put a secret where its name belongs.
+ */
+function parseWords<Value>(
+  words: readonly string[],
+  context: z.RefinementCtx,
+  isKey: (text: string) => boolean,
+  parseValue: (text: string) => Value | null,
+  example: string,
+): readonly (readonly [name: string, value: Value])[] {
+  const refuse = (message: string): void => context.addIssue({ code: "custom", message });
+  if (words.length === 0 || words.length > MAX_WORDS) refuse(`expected 1 to ${MAX_WORDS} words like ${example}`);
+  const parsed = new Map<string, Value>();
+  for (const [index, word] of words.slice(0, MAX_WORDS).entries()) {
+    const [, name = "", text = ""] = /^([^=]*)=(.*)$/s.exec(word) ?? [];
+    const value = isKey(name) ? parseValue(text) : null;
+    if (value === null) refuse(`word ${index + 1} of the list: expected one like ${example}`);
+    else if (parsed.has(name)) refuse(`${name} is listed twice`);
+    else parsed.set(name, value);
+  }
+  return [...parsed];
+}
+
+/** `https://a.example,https://b.example`. */
+function parseOrigins(text: string): readonly string[] | null {
+  const origins = text.split(",");
+  const isGood = origins.every(isOrigin) && new Set(origins).size === origins.length && origins.length <= MAX_ORIGINS;
+  return isGood ? origins : null;
+}
+
+const toListed = (words: readonly (readonly [string, readonly string[]])[]): readonly ListedSecret[] =>
+  words.map(([name, origins]) => ({ name, origins }));
+
+const SecretsEnv = z.string().transform((text, context) => {
+  const isKey = (name: string): boolean => /^[A-Z][A-Z0-9_]{0,127}$/.test(name) && !name.startsWith("VALETKEY_");
+  return toListed(parseWords(splitWords(text), context, isKey, parseOrigins, "STRIPE_KEY=https://api.stripe.com"));
+});
+
+const SecretsFiles = z.string().transform((text, context) => {
+  const [folder = "", ...words] = splitWords(text);
+  if (folder === "" || folder.includes("=")) {
+    context.addIssue({ code: "custom", message: "expected a folder, then words like stripe=https://api.stripe.com" });
+    return z.NEVER;
+  }
+  const isKey = (name: string): boolean => /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name);
+  return { folder, names: toListed(parseWords(words, context, isKey, parseOrigins, "stripe=https://api.stripe.com")) };
+});
+
+const GatewayListen = z
+  .string()
+  .transform((text, context) => parseWords(splitWords(text), context, isName, parseAddress, "github=127.0.0.1:8431"));
+
+function splitWords(text: string): readonly string[] {
+  return text.split(/\s+/).filter((word) => word !== "");
+}
 
 /** Proofs and verifiers compare it as text: only the form that every URL parser would write is one. */
 const Issuer = z.string().refine((text) => {
@@ -80,33 +167,54 @@ const Environment = z.strictObject({
   VALETKEY_KEY_ROTATION: Duration("30d")
     .refine((seconds) => seconds >= LOWEST_KEY_ROTATION_SECONDS, "expected at least 1h")
     .prefault("30d"),
+  VALETKEY_SECRETS_ENV: SecretsEnv.optional(),
+  VALETKEY_SECRETS_FILES: SecretsFiles.optional(),
+  VALETKEY_GATEWAY_LISTEN: GatewayListen.optional(),
 });
 
 /** Every variable that the broker reads; docs/configuration.md is tested against it. */
 export const SERVER_VARIABLES: readonly string[] = Object.keys(Environment.shape);
 
 /** Throws ConfigError with every problem. Paths are resolved against `cwd`. */
-export function readServerConfig(env: Readonly<Record<string, string | undefined>>, cwd: string): ServerConfig {
+export function readServerConfig(env: Variables, cwd: string): ServerConfig {
   const ours = Object.entries(env).filter(([name]) => name.startsWith("VALETKEY_") && !CLIENT_VARIABLES.has(name));
   const variables = Object.fromEntries(ours);
   const parsed = Environment.safeParse(variables);
   const problems = [
     ...(parsed.success ? [] : parsed.error.issues.flatMap(describeIssue)),
     ...findUnprotected(variables),
+    ...findUnusable(variables, env),
   ];
-  if (!parsed.success || problems.length > 0) throw new ConfigError(problems);
+  if (!parsed.success) throw new ConfigError(problems);
   const values = parsed.data;
+  const storeFile = resolve(cwd, values.VALETKEY_STORE);
+  const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
+  const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
+  const ownFolders = [...new Set([dirname(masterKeyFile), dirname(storeFile), scopesFolder])];
+  const listed = values.VALETKEY_SECRETS_FILES;
+  const files = listed === undefined ? null : { ...listed, folder: resolve(cwd, listed.folder) };
+  if (files !== null) problems.push(...findMixed(files.folder, ownFolders));
+  if (problems.length > 0) throw new ConfigError(problems);
   const { host, port } = values.VALETKEY_LISTEN;
-  const issuer = values.VALETKEY_ISSUER ?? null;
   return {
-    issuer,
-    host: host.replace(/^\[|\]$/g, ""),
+    issuer: values.VALETKEY_ISSUER ?? null,
+    host: bare(host),
     port,
-    storeFile: resolve(cwd, values.VALETKEY_STORE),
-    scopesFolder: resolve(cwd, values.VALETKEY_SCOPES),
-    masterKeyFile: resolve(cwd, values.VALETKEY_MASTER_KEY_FILE),
+    storeFile,
+    scopesFolder,
+    masterKeyFile,
     maxTtlSeconds: values.VALETKEY_MAX_TTL,
     keyRotationSeconds: values.VALETKEY_KEY_ROTATION,
+    secretReferences: {
+      env: (values.VALETKEY_SECRETS_ENV ?? []).map((secret) => ({ ...secret, value: readValue(env, secret.name) })),
+      files,
+      ownFolders,
+    },
+    gatewayListeners: (values.VALETKEY_GATEWAY_LISTEN ?? []).map(([upstream, address]) => ({
+      upstream,
+      host: bare(address.host),
+      port: address.port,
+    })),
   };
 }
 
@@ -115,16 +223,54 @@ function describeIssue(issue: z.core.$ZodIssue): readonly string[] {
   return issue.keys.map((key) => `${key}: this variable is not known; docs/configuration.md lists them`);
 }
 
-/** Judged by itself, so that it is told together with whatever else is wrong. */
-function findUnprotected(variables: Readonly<Record<string, string | undefined>>): readonly string[] {
-  const listen = Environment.shape.VALETKEY_LISTEN.safeParse(variables["VALETKEY_LISTEN"]);
-  if (
-    !listen.success ||
-    LOOPBACK.test(listen.data.host) ||
-    variables["VALETKEY_ISSUER"]?.startsWith("https://") === true
-  )
-    return [];
-  return [
-    `VALETKEY_LISTEN: ${listen.data.host} is not a loopback address, so VALETKEY_ISSUER must be an https URL: put TLS in front of the broker`,
+/** Judged by itself, as are values below, so that it is told together with whatever else is wrong. */
+function findUnprotected(variables: Variables): readonly string[] {
+  if (variables["VALETKEY_ISSUER"]?.startsWith("https://") === true) return [];
+  const { VALETKEY_LISTEN: listen, VALETKEY_GATEWAY_LISTEN: gateway } = Environment.shape;
+  const [main, others] = [
+    listen.safeParse(variables["VALETKEY_LISTEN"]),
+    gateway.safeParse(variables["VALETKEY_GATEWAY_LISTEN"]),
   ];
+  const hosts = [
+    ...(main.success ? [["VALETKEY_LISTEN", main.data.host] as const] : []),
+    ...(others.data ?? []).map(([, { host }]) => ["VALETKEY_GATEWAY_LISTEN", host] as const),
+  ];
+  return hosts
+    .filter(([, host]) => !LOOPBACK.test(host))
+    .map(
+      ([name, host]) =>
+        `${name}: ${host} is not a loopback address, so VALETKEY_ISSUER must be an https URL: put TLS in front of the broker`,
+    );
+}
+
+/** Listed and not there, or not what a root credential can be. */
+function findUnusable(variables: Variables, env: Variables): readonly string[] {
+  const listed = Environment.shape.VALETKEY_SECRETS_ENV.safeParse(variables["VALETKEY_SECRETS_ENV"]);
+  return (listed.data ?? []).flatMap(({ name }) => {
+    const fault = env[name] === undefined ? "is not set" : findValueFault(readBytes(env, name));
+    return fault === null ? [] : [`VALETKEY_SECRETS_ENV: the value of ${name} ${fault}`];
+  });
+}
+
+/** A listed file name must not be able to mean one of Valetkey's own files. */
+function findMixed(folder: string, ownFolders: readonly string[]): readonly string[] {
+  return ownFolders
+    .filter((own) => isInsideFolder(own, folder) || isInsideFolder(folder, own))
+    .map(
+      (own) =>
+        `VALETKEY_SECRETS_FILES: its folder and ${own}, which has Valetkey's own files, lie in one another: keep mounted secrets apart`,
+    );
+}
+
+function readBytes(env: Variables, name: string): Uint8Array {
+  return withoutLineEnd(Buffer.from(env[name] ?? ""));
+}
+
+function readValue(env: Variables, name: string): Secret {
+  return new Secret(readBytes(env, name));
+}
+
+/** `::1` of `[::1]`. */
+function bare(host: string): string {
+  return host.replace(/^\[|\]$/g, "");
 }

@@ -22,6 +22,7 @@ import {
   GrantRequest,
   WaitQuery,
 } from "./grants.ts";
+import { CanaryAnswer, CanaryList, CanaryRequest, SecretAnswer, SecretList, SecretRequest } from "./secrets.ts";
 import { FreezeAnswer, FreezeRequest, RevocationAnswer, RevocationList, RevocationRequest } from "./revocations.ts";
 
 export const POWERS = ["approve", "revoke", "audit", "administer"] as const;
@@ -35,7 +36,7 @@ export interface Who {
 }
 
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Express and OpenAPI agree on `{name}`; `http/` translates. */
   readonly path: string;
   readonly summary: string;
@@ -204,6 +205,60 @@ export const ROUTES = {
     query: null,
     body: RotateRequest,
     answers: { 200: KeysAnswer },
+  },
+  putSecret: {
+    method: "PUT",
+    path: "/v1/secrets/{name}",
+    summary: "seal a root credential with the origins that it may be sent to; it is never read back",
+    who: people("administer"),
+    query: null,
+    body: SecretRequest,
+    answers: { 200: SecretAnswer },
+  },
+  listSecrets: {
+    method: "GET",
+    path: "/v1/secrets",
+    summary: "names, origins and versions of root credentials, never their values",
+    who: people("administer", "audit"),
+    query: null,
+    body: null,
+    answers: { 200: SecretList },
+  },
+  deleteSecret: {
+    method: "DELETE",
+    path: "/v1/secrets/{name}",
+    summary: "forget a root credential; calls that need it are refused from now on",
+    who: people("administer"),
+    query: null,
+    body: null,
+    answers: { 200: SecretAnswer },
+  },
+  addCanary: {
+    method: "POST",
+    path: "/v1/canaries",
+    summary: "make a decoy key to leave where keys are looked for; its value is shown once",
+    who: people("administer", "revoke"),
+    query: null,
+    body: CanaryRequest,
+    answers: { 201: CanaryAnswer },
+  },
+  listCanaries: {
+    method: "GET",
+    path: "/v1/canaries",
+    summary: "the decoys, never their values",
+    who: people("administer", "revoke", "audit"),
+    query: null,
+    body: null,
+    answers: { 200: CanaryList },
+  },
+  deleteCanary: {
+    method: "DELETE",
+    path: "/v1/canaries/{id}",
+    summary: "forget a decoy; its value alerts nobody any more",
+    who: people("administer", "revoke"),
+    query: null,
+    body: null,
+    answers: { 200: CanaryList },
   },
   acknowledgeClock: {
     method: "POST",

@@ -2,7 +2,14 @@
 // What an entry gets with its place (id, seq, time, previous) is in `core/leaf.ts`.
 
 import { type LeafDraft, PLACED_FIELDS } from "../core/leaf.ts";
-import { drawRandomPart, type CredentialId, type GrantId, type RequestId, type RevocationId } from "../core/ids.ts";
+import {
+  drawRandomPart,
+  type CanaryId,
+  type CredentialId,
+  type GrantId,
+  type RequestId,
+  type RevocationId,
+} from "../core/ids.ts";
 import type { Reason } from "../core/errors.ts";
 import type { CutOffTarget } from "../core/cutoff.ts";
 
@@ -26,6 +33,42 @@ interface RequestFacts {
   readonly upstream: string | null;
   readonly permissions: readonly PermissionFacts[];
   readonly request: RequestId | null;
+  readonly policy: string;
+}
+
+/** What every event about a gateway call names. `request` is the call's id. */
+export interface CallFacts {
+  readonly agent: string;
+  readonly owner: string | null;
+  readonly task: string;
+  readonly role: string;
+  readonly upstream: string;
+  readonly grant: GrantId;
+  /** `GET /repos/{owner}/{repo}`, `mutation volumeDelete`; several joined by commas. Null where it was not recognised. */
+  readonly operation: string | null;
+  readonly permissions: readonly PermissionFacts[];
+  readonly request: RequestId;
+  readonly policy: string;
+}
+
+/** What became of a call that was sent. */
+export interface CallOutcome {
+  readonly status: number | null;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly milliseconds: number;
+  /** How often the root credential was found in the answer and blotted out. */
+  readonly scrubbed: number;
+  /** Why the answer was not passed on whole, or null. */
+  readonly cut: string | null;
+}
+
+/** What the broker itself stopped, after strikes or a decoy: `requests` are the calls that led to it. */
+interface StrikeFacts {
+  readonly agent: string;
+  readonly target: CutOffTarget;
+  readonly reason: string;
+  readonly requests: readonly RequestId[];
   readonly policy: string;
 }
 
@@ -81,6 +124,51 @@ export type Event =
       readonly target: CutOffTarget;
       readonly reason: string;
     } & PersonFacts)
+  | ({ readonly type: "agent.struck" } & StrikeFacts)
+  | ({ readonly type: "grant.struck" } & StrikeFacts)
+  | ({ readonly type: "call.allowed" } & CallFacts)
+  | ({ readonly type: "call.refused"; readonly reasons: readonly Reason[] } & CallFacts)
+  | ({ readonly type: "call.forwarded" } & CallFacts & CallOutcome)
+  /** It may have reached the upstream, and what it did there is not known (rule 32). */
+  | ({ readonly type: "call.unknown"; readonly cause: string } & CallFacts & CallOutcome)
+  /** Nothing of it can have reached the upstream. */
+  | ({ readonly type: "call.undelivered"; readonly cause: string } & CallFacts)
+  /** The broker asks the provider for labels, by its own read query. */
+  | {
+      readonly type: "labels.requested";
+      readonly agent: string;
+      readonly task: string;
+      readonly upstream: string;
+      readonly resource: string;
+      readonly request: RequestId;
+      readonly policy: string;
+    }
+  | ({
+      readonly type: "secret.sealed";
+      readonly secret: string;
+      readonly version: number;
+      readonly origins: readonly string[];
+    } & PersonFacts)
+  | ({ readonly type: "secret.deleted"; readonly secret: string } & PersonFacts)
+  | ({
+      readonly type: "canary.created";
+      readonly canary: CanaryId;
+      readonly like: string;
+      readonly note: string | null;
+    } & PersonFacts)
+  | ({ readonly type: "canary.deleted"; readonly canary: CanaryId } & PersonFacts)
+  | {
+      readonly type: "decoy.presented";
+      readonly canary: CanaryId;
+      readonly like: string;
+      /** `authorization`, `query`, `body`: never the value. */
+      readonly where: string;
+      /** Who proved to be somebody in the same request, or null. */
+      readonly agent: string | null;
+      readonly route: string;
+      readonly request: RequestId;
+      readonly policy: string;
+    }
   | ({ readonly type: "agent.unfrozen"; readonly agent: string; readonly reason: string } & PersonFacts)
   | {
       readonly type: "policy.narrowed";
@@ -125,10 +213,23 @@ export function draftEvent(event: Event): LeafDraft {
   if (!("reasons" in event)) return { random: drawRandomPart(), fields: { ...event } };
   const reasons = capReasons(event.reasons);
   const omitted = event.reasons.length - reasons.length;
+  const fields = { ...event, reasons, ...(omitted === 0 ? {} : { reasonsOmitted: omitted }) };
+  if (!("permissions" in fields)) return { random: drawRandomPart(), fields };
+  // What was refused may name more than an entry holds; what was allowed is on record whole, or not allowed.
+  const permissions = capPermissions(fields.permissions);
+  const left = fields.permissions.length - permissions.length;
   return {
     random: drawRandomPart(),
-    fields: { ...event, reasons, ...(omitted === 0 ? {} : { reasonsOmitted: omitted }) },
+    fields: { ...fields, permissions, ...(left === 0 ? {} : { permissionsOmitted: left }) },
   };
+}
+
+function capPermissions(permissions: readonly PermissionFacts[]): readonly PermissionFacts[] {
+  let bytes = 0;
+  const fits = permissions.findIndex(
+    (permission) => (bytes += Buffer.byteLength(JSON.stringify(permission))) > MAX_REASON_BYTES,
+  );
+  return fits < 0 ? permissions : permissions.slice(0, fits);
 }
 
 function capReasons(reasons: readonly Reason[]): readonly Reason[] {

@@ -16,6 +16,8 @@ const FILES: readonly { readonly names: readonly string[]; readonly load: () => 
   { names: ["grants"], load: async () => (await import("./grants.ts")).addGrantsCommands },
   { names: ["revoke", "freeze", "unfreeze"], load: async () => (await import("./revoke.ts")).addRevokeCommands },
   { names: ["scopes"], load: async () => (await import("./scopes.ts")).addScopesCommands },
+  { names: ["secrets"], load: async () => (await import("./secrets.ts")).addSecretsCommands },
+  { names: ["canary"], load: async () => (await import("./canary.ts")).addCanaryCommands },
   { names: ["audit"], load: async () => (await import("./audit.ts")).addAuditCommands },
   { names: ["doctor"], load: async () => (await import("./doctor.ts")).addDoctorCommand },
 ];

@@ -1,169 +1,110 @@
-// The incident, replayed against a running broker: steps 1, 3, 7 and 8, with a service in place of the gateway.
-// Only asks through the public API, as the agent, as security and as an auditor; knows nothing of the broker's inside.
+// The incident, replayed against a running broker and a stand-in of the provider. Each chapter asks through the public
+// API and the gateway alone, as the agent or as security, and looks at what came of it at the provider.
 
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { verifyRecord } from "../audit/verify-record.ts";
-import type { GrantAnswer } from "../api/grants.ts";
-import type { Clock } from "../core/clock.ts";
-import type { ApiClient } from "../sdk/api-client.ts";
-import { exportTo } from "./audit.ts";
-import { entriesOfExport, readFromFile, readTrailer } from "./audit-lines.ts";
-import type { Shop } from "./demo-shop.ts";
-import { expectRefusal, type Story } from "./demo-story.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { DemoAgent } from "./demo-agent.ts";
+import { PROVIDER, type ProviderAccount } from "./demo-provider-account.ts";
+import { auditAll, presentDecoy, revokeTheTask } from "./demo-security.ts";
+import { CAST, ROOT_KEY, type Stage } from "./demo-stage.ts";
+import { expectRefusal, expectRefused, type StepOutcome, type Story } from "./demo-story.ts";
+import { CREATION, DELETION, post, listTricks } from "./demo-tricks.ts";
 
-/** What the story is about; all of it stands in the sample's policy. */
-export const CAST = {
-  agent: "coder",
-  security: "security-1",
-  task: "fix staging credentials",
-  write: { action: "domain:write", resource: "shop-staging:service/web" },
-  productionWrite: { action: "domain:write", resource: "shop-production:service/web" },
-  destroy: { action: "volume:delete", resource: "shop-production:volume/database" },
-} as const;
+/** By the default of `kind: Settings`. */
+const REFUSALS_THAT_END_A_GRANT = 5;
 
-export interface Stage {
-  readonly story: Story;
-  readonly clock: Clock;
-  readonly folder: string;
-  readonly agent: ApiClient;
-  readonly security: ApiClient;
-  readonly auditor: ApiClient;
-  readonly staging: Shop;
-  readonly production: Shop;
-  /** A role that gives the destructive action to somebody. */
-  readonly destructiveRole: string;
+/** Tells all chapters in order; what came of them is in the story. */
+export async function playSteps(stage: Stage, story: Story): Promise<void> {
+  await askForTheTask(stage, story);
+  // The work is done: from here on nothing may change at the provider.
+  const before = structuredClone(stage.provider.account);
+  await sendTheDeletion(stage, story);
+  await askForTheDeletion(stage, story);
+  await tryAround(stage, story, before);
+  const decoy = await presentDecoy(stage, story);
+  await revokeTheTask(stage, story);
+  await auditAll(stage, story, [ROOT_KEY, decoy]);
 }
 
-/** How long a verifier may take to learn of a revocation before the demo calls it a failure. */
-const REVOCATION_LIMIT_MS = 2000;
-const POLL_MS = 5;
-
-/** Walks all steps in order; what came of them is in the story. */
-export async function playSteps(stage: Stage): Promise<void> {
-  const held = await askForTheTask(stage);
-  await reachForProduction(stage, held);
-  await revokeTheTask(stage, held);
-  await auditAll(stage);
-}
-
-async function askForTheTask({ story, agent, staging }: Stage): Promise<GrantAnswer | null> {
-  let held: GrantAnswer | null = null;
+async function askForTheTask(stage: Stage, story: Story): Promise<void> {
+  const { agent, provider } = stage;
   story.chapter(`1. The agent ${CAST.agent}, of staging, asks for what its task needs`);
-  await story.step(`request "${CAST.task}": ${CAST.write.action} ${CAST.write.resource}`, async () => {
-    const answer = await agent.call("requestGrant", { body: { task: CAST.task, permissions: [CAST.write] } });
-    if (!("grant" in answer)) return { asTold: false, came: `no grant: ${answer.outcome}` };
-    held = answer;
-    const { grant, credential } = answer;
+  await story.step(`request "${CAST.task}": ${CAST.write.action} on a service of staging`, async () => {
+    const { grant, credential } = await agent.request(CAST.write);
     const minutes = Math.round((Date.parse(credential.expiresAt) - Date.parse(grant.issuedAt)) / 60_000);
     return { asTold: true, came: `granted by role ${grant.role}; the credential expires by itself in ${minutes} min` };
   });
-  await story.step("call the shop's staging service with it", async () => {
-    const answer = await staging.call(credentialOf(held));
+  const call = async (): Promise<StepOutcome> => {
+    const { status, problem } = await agent.call(post(CREATION));
+    const domains = [...provider.account.domains.values()].map(({ domain }) => domain);
+    const came = problem === null ? `${status}; the provider has the domain ${domains.join(", ")}` : problem.code;
+    return { asTold: status === 200 && domains.length === 1, came };
+  };
+  await story.step("call customDomainCreate through the gateway", call, { calls: 1 });
+  await story.step("look for the root key", async () => {
+    const shown = provider.calls.filter(({ authorized }) => authorized).length;
+    const heard = countHeard(agent);
     return {
-      asTold: answer.status === 200,
-      came: `${answer.status} ${answer.text}; verified without asking the broker`,
+      asTold: shown === provider.calls.length && heard === 0,
+      came: `the provider got it with ${shown} of ${provider.calls.length} requests, the agent with ${heard} of ${agent.heard.length} answers`,
     };
   });
-  return held;
 }
 
-async function reachForProduction(stage: Stage, held: GrantAnswer | null): Promise<void> {
-  const { story, agent, production, destructiveRole } = stage;
-  const ask = (role?: string) => () =>
-    agent.call("requestGrant", {
-      body: { task: CAST.task, permissions: [CAST.destroy], ...(role === undefined ? {} : { role }) },
-    });
-  story.chapter("3. The same agent reaches for the production volume");
-  await story.step(`request ${CAST.destroy.action} ${CAST.destroy.resource}`, () =>
-    expectRefusal("environment_mismatch", ask()),
+async function sendTheDeletion({ agent, provider }: Stage, story: Story): Promise<void> {
+  story.chapter("2. With that credential it sends the call of the incident: volumeDelete, for production");
+  await story.step(DELETION, async () =>
+    withLabels(expectRefused("environment_mismatch", await agent.call(post(DELETION)))),
   );
-  await story.step(`the same, naming the role ${destructiveRole}`, () =>
-    expectRefusal("environment_mismatch", ask(destructiveRole)),
-  );
-  await story.step("present the staging credential to the shop's production service", async () => {
-    const answer = await production.call(credentialOf(held));
-    return { asTold: answer.status === 401, came: `${answer.status} ${answer.text}` };
+  await story.step("look at the volume", async () => {
+    const backups = provider.account.volumes.get(PROVIDER.volumes.production)?.instances[0]?.backups.size;
+    return { asTold: backups === 1, came: backups === 1 ? "it is there, and so is its backup" : "it is not whole" };
   });
 }
 
-async function revokeTheTask(stage: Stage, held: GrantAnswer | null): Promise<void> {
-  const { story, clock, agent, security, staging } = stage;
-  story.chapter(`7. ${CAST.security} revokes the task`);
-  let revokedAt = clock.monotonic();
-  await story.step(`revoke task "${CAST.task}"`, async () => {
-    const body = { target: { task: CAST.task }, reason: "it reached for production" };
-    const answer = await security.call("revoke", { body });
-    revokedAt = clock.monotonic();
-    return { asTold: answer.liveGrants === 1, came: `in force; live grants ended: ${answer.liveGrants}` };
-  });
-  await story.step("call the staging service again, with a credential that has not expired", async () => {
-    for (;;) {
-      const answer = await staging.call(credentialOf(held));
-      const after = Math.round(clock.monotonic() - revokedAt);
-      if (answer.status === 401)
-        return {
-          asTold: answer.text.startsWith("cut_off"),
-          came: `401 ${answer.text}, ${after} ms after the revocation`,
-        };
-      if (after > REVOCATION_LIMIT_MS) return { asTold: false, came: `still ${answer.status} after ${after} ms` };
-      await sleep(POLL_MS);
+async function askForTheDeletion({ agent }: Stage, story: Story): Promise<void> {
+  story.chapter("3. It asks the broker for that permission");
+  await story.step(`request "${CAST.task}": ${CAST.destroy.action} on the volume of production`, async () =>
+    withLabels(await expectRefusal("environment_mismatch", () => agent.request(CAST.destroy))),
+  );
+}
+
+/** The refusal has to name the two labels that differ. */
+function withLabels(outcome: StepOutcome): StepOutcome {
+  return { ...outcome, asTold: outcome.asTold && outcome.labels === "agent staging, resource production" };
+}
+
+async function tryAround(stage: Stage, story: Story, before: ProviderAccount): Promise<void> {
+  const { agent, provider } = stage;
+  const tricks = listTricks(stage);
+  const width = Math.max(...tricks.map(({ name }) => name.length));
+  // The deletion of chapter 2 was the first of this grant.
+  let refusals = 1;
+
+  story.chapter(
+    `4. It tries around that; after ${REFUSALS_THAT_END_A_GRANT} refusals its grant ends by itself, and it asks for another`,
+  );
+  for (const { name, call, code } of tricks) {
+    if (refusals === REFUSALS_THAT_END_A_GRANT) {
+      await story.step("the call that it was granted", () => endAndAskAnew(agent), { width });
+      refusals = 0;
     }
-  });
-  await story.step("renew the credential", () =>
-    expectRefusal("cut_off", () => agent.call("renewCredential", { params: { id: held?.grant.id ?? "" } })),
-  );
-  await story.step("request the same task anew", () =>
-    expectRefusal("cut_off", () =>
-      agent.call("requestGrant", { body: { task: CAST.task, permissions: [CAST.write] } }),
-    ),
-  );
-}
-
-async function auditAll({ story, folder, auditor }: Stage): Promise<void> {
-  const file = join(folder, "record.ndjson");
-  story.chapter("8. The record of all of it, offline");
-  await story.step("export the record and verify it", async () => {
-    await exportTo(auditor, file);
-    const verdict = await verifyFile(file);
-    return {
-      asTold: verdict.entries > 0 && verdict.problems.length === 0,
-      came: `${verdict.entries} entries, sound to the signed head`,
-    };
-  });
-  await story.step("alter one byte: the refused deletion becomes another", async () => {
-    const altered = await alterOneByte(file);
-    const { problems } = await verifyFile(file);
-    const found = [...new Set(problems.map((problem) => problem.seq))];
-    const exactly = found.length === 1 && found[0] === altered;
-    return {
-      asTold: exactly,
-      came: exactly
-        ? `found: entry ${altered} was changed, and no other`
-        : `entry ${altered} was altered, found ${found.join(", ") || "nothing"}`,
-    };
+    refusals++;
+    await story.step(name, async () => expectRefused(code, await agent.call(call)), { width });
+  }
+  await story.step("compare what the provider holds with before, and look for the root key again", async () => {
+    const isSame = isDeepStrictEqual(provider.account, before);
+    const heard = countHeard(agent);
+    const came = `${isSame ? "nothing was deleted, changed or minted" : "it is not the same"}; the root key in ${heard} of ${agent.heard.length} answers`;
+    return { asTold: isSame && heard === 0, came };
   });
 }
 
-async function verifyFile(file: string) {
-  const head = await readTrailer(file);
-  return verifyRecord(entriesOfExport(readFromFile(file)), { checkpoints: head === null ? [] : [head] });
+async function endAndAskAnew(agent: DemoAgent): Promise<StepOutcome> {
+  const { asTold, came } = expectRefused("cut_off", await agent.call(post(CREATION)));
+  await agent.request(CAST.write);
+  return { asTold, came: asTold ? `${came}: grant ended; given another` : came };
 }
 
-/** Turns `volume:delete` into `volume:celete` in the first entry that has it; answers that entry's position. */
-async function alterOneByte(file: string): Promise<number> {
-  const bytes = await readFile(file);
-  const at = bytes.indexOf(CAST.destroy.action);
-  if (at < 0) throw new Error(`the record has no entry on ${CAST.destroy.action}`);
-  const place = at + "volume:".length;
-  bytes[place] = (bytes[place] ?? 0) ^ 1;
-  await writeFile(file, bytes);
-  // Entries are one a line from position 1.
-  return bytes.subarray(0, at).toString("utf8").split("\n").length;
-}
-
-function credentialOf(held: GrantAnswer | null): string {
-  if (held === null) throw new Error("the agent has no credential: the first step failed");
-  return held.credential.value;
+function countHeard(agent: DemoAgent): number {
+  return agent.heard.filter((text) => text.includes(ROOT_KEY)).length;
 }

@@ -9,8 +9,10 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import type { Decision } from "../policy/decision.ts";
 import { decide } from "../policy/decide.ts";
 import { emitSchemas } from "../scopes/documents.ts";
+import { listUnclassified } from "../scopes/graphql.ts";
 import { loadScopes } from "../scopes/load.ts";
 import { formatProblem } from "../scopes/problem.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
 import { type Context, type OutputOptions, withExamples, withJsonOption } from "./context.ts";
 import { EXIT, messageOf, wrongUse } from "./failure.ts";
 import { parsePermissions } from "./permissions.ts";
@@ -76,12 +78,30 @@ async function checkScopes(context: Context, folder: string | undefined, options
     return terminal.remark(`${count(loaded.problems.length, "problem")}; the broker would refuse this policy`);
   }
   const { set } = loaded;
+  const unclassified = findUnclassified(set);
   if (options.json === true) {
-    return terminal.json({ ok: true, digest: set.digest, counts: countDocuments(set), warnings: set.warnings });
+    const counts = countDocuments(set);
+    return terminal.json({ ok: true, digest: set.digest, counts, warnings: set.warnings, unclassified });
   }
   terminal.line(styled("green", "ok"), `: ${summarise(set)}`);
   terminal.line("digest ", set.digest);
   for (const warning of set.warnings) terminal.line(styled("yellow", "warning"), `: ${warning}`);
+  for (const [upstream, names] of Object.entries(unclassified)) {
+    terminal.line(
+      `${upstream}: ${count(names.length, "operation")} of its schema that no rule classifies; new ones are refused, never guessed`,
+    );
+    for (const name of names) terminal.line(`  ${name}`);
+  }
+}
+
+/** By upstream, where one names its provider's schema: what that can do and no operation lists. */
+function findUnclassified(set: ScopeSet): Readonly<Record<string, readonly string[]>> {
+  const found: [string, readonly string[]][] = [];
+  for (const upstream of set.upstreams.values()) {
+    if (upstream.type === "graphql" && upstream.schema !== null)
+      found.push([upstream.name, listUnclassified(upstream)]);
+  }
+  return Object.fromEntries(found);
 }
 
 async function explainRequest(context: Context, words: readonly string[], options: ExplainOptions): Promise<void> {

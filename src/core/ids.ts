@@ -10,6 +10,7 @@ export type EventId = `evt_${string}`;
 export type CredentialId = `crd_${string}`;
 export type RequestId = `req_${string}`;
 export type KeyId = `key_${string}`;
+export type CanaryId = `can_${string}`;
 
 interface IdKinds {
   grt: GrantId;
@@ -18,6 +19,7 @@ interface IdKinds {
   crd: CredentialId;
   req: RequestId;
   key: KeyId;
+  can: CanaryId;
 }
 
 /** Crockford's base 32: no I, L, O, U. */

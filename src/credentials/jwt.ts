@@ -22,6 +22,8 @@ export interface MintedFor {
 }
 
 export interface JwtMinter {
+  /** What a grant on this upstream is made out to: a service's own audience, or the gateway's for it (rule 6). */
+  audienceOf(upstream: { readonly name: string; readonly audience?: string }): string;
   mint(grant: MintedFor, credential: CredentialId, audience: string, now: Instant): Promise<Credential>;
 }
 
@@ -32,6 +34,7 @@ interface Dependencies {
 
 export function createJwtMinter({ issuer, sign }: Dependencies): JwtMinter {
   return {
+    audienceOf: ({ name, audience }) => audience ?? gatewayAudience(issuer, name),
     mint: async (grant, credential, audience, now) => {
       const iat = Math.floor(now / 1000);
       const exp = expiryOf(grant, now);
@@ -59,6 +62,11 @@ export function createJwtMinter({ issuer, sign }: Dependencies): JwtMinter {
       };
     },
   };
+}
+
+/** One gateway upstream of one broker. */
+export function gatewayAudience(issuer: string, upstream: string): string {
+  return `${issuer}/gateway/${upstream}`;
 }
 
 /** Whole seconds, as JWTs have them, never past the grant's end. */

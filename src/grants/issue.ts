@@ -13,7 +13,8 @@ import { upstreamOf } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
 import { decide } from "../policy/decide.ts";
-import type { Allowed, Ceilings, Decision } from "../policy/decision.ts";
+import type { Allowed, Ceilings, Decision, LookedUp } from "../policy/decision.ts";
+import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
 import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
@@ -25,6 +26,8 @@ export interface GrantDependencies {
   readonly policy: () => ScopeSet;
   readonly ceilings: Ceilings;
   readonly minter: JwtMinter;
+  readonly lookUp: LabelLookUp;
+  readonly isFrozen: (agent: string) => boolean;
 }
 
 /** Who asks, by which proof, in which HTTP request. */
@@ -51,12 +54,14 @@ export async function issueGrant(
     checkClock(dependencies.clock);
     const scopes = dependencies.policy();
     const call = { ...caller, agent: agentNow(caller, scopes) };
-    const asked = describeRequest(call, body, scopes);
     const mixed = findMixedUpstreams(body);
-    if (mixed !== null) return refuse(dependencies, call, asked, mixed);
-    const decision = decideRequest(body, call.agent, scopes, dependencies.ceilings);
+    if (mixed !== null) return refuse(dependencies, call, describeRequest(call, body, scopes, null), mixed);
+    // Labels that the catalogue does not have, from the provider (rules 2 and 30). Unknown is refused, never guessed.
+    const lookedUp = await lookUpLabels(dependencies, call, body, scopes);
+    const asked = describeRequest(call, body, scopes, lookedUp);
+    const decision = decideRequest(body, call.agent, scopes, dependencies.ceilings, lookedUp);
     if (body.dryRun === true) {
-      const refused = await simulate(dependencies, call, body, scopes, decision);
+      const refused = await simulate(dependencies, call, asked, scopes, decision);
       if (refused === null) return { outcome: "simulated", decision, policyDigest: scopes.digest };
       if (refused.outcome === "policy_changed" && tries < MAX_TRIES) continue;
       return refuse(dependencies, call, asked, refusalOf(refused));
@@ -96,9 +101,38 @@ export function checkClock(clock: GuardedClock): void {
   );
 }
 
-function decideRequest(body: GrantRequest, agent: Agent, scopes: ScopeSet, ceilings: Ceilings): Decision {
-  const ttlSeconds = body.ttl === undefined ? null : parseDurationSeconds(body.ttl);
-  return decide({ permissions: body.permissions, role: body.role ?? null, ttlSeconds }, agent, scopes, ceilings);
+function decideRequest(
+  { permissions, role, ttl }: GrantRequest,
+  agent: Agent,
+  scopes: ScopeSet,
+  ceilings: Ceilings,
+  lookedUp: LookedUp,
+): Decision {
+  const ttlSeconds = ttl === undefined ? null : parseDurationSeconds(ttl);
+  return decide({ permissions, role: role ?? null, ttlSeconds, lookedUp }, agent, scopes, ceilings);
+}
+
+/** A provider that cannot be asked is a refusal on record, like any other. */
+async function lookUpLabels(
+  dependencies: GrantDependencies,
+  call: AgentCall,
+  body: GrantRequest,
+  scopes: ScopeSet,
+): Promise<LookedUp> {
+  const { agent, request } = call;
+  const { task, permissions } = body;
+  try {
+    const standing = async (): Promise<void> => {
+      if (!dependencies.isFrozen(agent.name)) return;
+      const [{ code, message }] = refusalOf({ outcome: "agent_frozen" });
+      throw new BrokerError(code, message);
+    };
+    return await dependencies.lookUp({ agent, task, request, permissions, scopes, standing });
+  } catch (cause) {
+    if (!(cause instanceof BrokerError)) throw cause;
+    const asked = describeRequest(call, body, scopes, null);
+    return refuse(dependencies, call, asked, [{ code: cause.code, message: cause.detail }]);
+  }
 }
 
 /** The agent as the policy that decides has it; one that was removed since it proved itself has nothing. */
@@ -108,8 +142,8 @@ function agentNow(call: AgentCall, scopes: ScopeSet): Agent {
   throw new BrokerError("proof_invalid", "this agent is no longer registered");
 }
 
-/** Facts for the record. Environments are those of the catalogue; what is unknown has none. */
-function describeRequest(call: AgentCall, body: GrantRequest, scopes: ScopeSet) {
+/** Facts for the record. What is unknown has no environments. */
+function describeRequest(call: AgentCall, body: GrantRequest, scopes: ScopeSet, lookedUp: LookedUp | null) {
   const [first] = body.permissions;
   return {
     agent: call.agent.name,
@@ -120,7 +154,7 @@ function describeRequest(call: AgentCall, body: GrantRequest, scopes: ScopeSet) 
     permissions: body.permissions.map(({ action, resource }) => ({
       action,
       resource,
-      environments: scopes.resources.get(resource)?.environments ?? [],
+      environments: (lookedUp?.resources.get(resource) ?? scopes.resources.get(resource))?.environments ?? [],
     })),
     request: call.request,
     policy: scopes.digest,
@@ -148,11 +182,10 @@ function limitOf(agent: string, decision: Decision, named: string | null, scopes
 async function simulate(
   { port, clock }: GrantDependencies,
   call: AgentCall,
-  body: GrantRequest,
+  { reason: _reason, ...asked }: Asked,
   scopes: ScopeSet,
   decision: Decision,
 ): Promise<GrantRefused | null> {
-  const { reason: _reason, ...asked } = describeRequest(call, body, scopes);
   const role = decision.outcome === "allowed" ? decision.role.name : decision.role;
   const reasons = decision.outcome === "allowed" ? [] : decision.reasons;
   const done = await port.simulate({
@@ -160,7 +193,7 @@ async function simulate(
     proof: call.proof,
     limit: limitOf(call.agent.name, decision, asked.role, scopes),
     agent: call.agent.name,
-    task: body.task,
+    task: asked.task,
     policyDigest: scopes.digest,
     event: draftEvent({
       type: "grant.simulated",
@@ -229,5 +262,5 @@ export async function mintFor(
     throw new BrokerError("conflict", "the grant's upstream is no longer defined: ask for a new grant");
   if (expiryOf(grant, now) * 1000 <= now)
     throw new BrokerError("conflict", "the grant ends within a second: ask for a new one");
-  return minter.mint(grant, credential, upstream.audience, now);
+  return minter.mint(grant, credential, minter.audienceOf(upstream), now);
 }

@@ -22,6 +22,7 @@ export function createApp(dependencies: EndpointDependencies, handlers: Handlers
     const path = route.path.replaceAll(/\{([a-z]+)\}/g, ":$1");
     if (route.method === "GET") app.get(path, endpoint);
     else if (route.method === "POST") app.post(path, endpoint);
+    else if (route.method === "PUT") app.put(path, endpoint);
     else app.delete(path, endpoint);
   }
   app.use((req: Request, res: Response) => {

@@ -14,7 +14,9 @@ import { newId, type RequestId } from "../core/ids.ts";
 import type { Budget } from "../identity/budget.ts";
 import { type Caller, verifyProof } from "../identity/proof.ts";
 import type { ProofPort } from "../identity/proof-port.ts";
+import type { Alarms } from "../revocation/alarms.ts";
 import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
+import type { Decoys, FoundDecoy } from "../secrets/decoys.ts";
 import { type Log, sendProblem, toBrokerError } from "./problem.ts";
 
 type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : null;
@@ -49,6 +51,8 @@ export interface EndpointDependencies {
   readonly refusals: RefusalCounter;
   /** Refusals a minute of one agent or service. */
   readonly budget: Budget;
+  readonly decoys: Decoys;
+  readonly alarms: Alarms;
   readonly log: Log;
 }
 
@@ -71,13 +75,19 @@ export function createEndpoint(
     let isConsumed = false;
     try {
       checkHeaders(req);
+      const decoy = dependencies.decoys.find(headTexts(req));
+      if (decoy !== null) throw await alarm(dependencies, route, decoy, req, request);
       if (route.who !== null) {
         caller = await authenticate(dependencies, req);
         checkBudget(dependencies, caller.principal);
         checkPower(route, route.who, caller.principal);
       }
       const query = parse(route.query ?? NO_QUERY, req.query, "query");
-      const body = await readBody(route, req, res);
+      const json = await readBody(route, req, res);
+      // Before its shape is looked at: what is tried with a key that was found need not have one.
+      const inBody = json === null ? null : dependencies.decoys.find([["body", JSON.stringify(json)]]);
+      if (inBody !== null) throw await alarm(dependencies, route, inBody, req, request);
+      const body = route.body === null ? null : parse(route.body, json, "body");
       // A write consumes its proof in its own transaction.
       if (caller !== null && route.method === "GET") {
         await consume(dependencies, caller);
@@ -106,13 +116,42 @@ async function settle(
   error: BrokerError,
 ): Promise<void> {
   const { refusals, budget } = dependencies;
+  // The alarm consumed the proof, and put it on record or counted it.
+  if (error.code === "decoy_presented") return;
   if (caller === null || error.code === "proof_replayed") return refusals.count(error.code);
   const { name, kind } = caller.principal;
   const isProven =
     error.isRecorded ||
     (await proveRefusal(dependencies, route, caller, isConsumed, request, error).catch(() => false));
   if (!isProven) return refusals.count("proof_replayed");
-  if (error.status < 500 && kind !== "Person" && budget.waitSeconds(name) === 0) budget.spend(name);
+  if (error.status >= 500 || kind === "Person") return;
+  if (budget.waitSeconds(name) === 0) budget.spend(name);
+  if (kind === "Agent") await dependencies.alarms.refused({ agent: name, grant: null, code: error.code, request });
+}
+
+/** Where somebody who found a key would try it: every header, the path, the query. */
+function* headTexts(req: Request): Iterable<readonly [where: string, text: string]> {
+  for (let i = 0; i < req.rawHeaders.length; i += 2) {
+    yield [(req.rawHeaders[i] ?? "").toLowerCase(), req.rawHeaders[i + 1] ?? ""];
+  }
+  yield ["query", req.originalUrl];
+}
+
+/**
+ * A decoy alerts always, and freezes the agent whose valid proof came with it (rule 17): one that verifies and was not
+ * used before, or whoever saw a proof go by could have its owner frozen.
+ */
+async function alarm(
+  dependencies: EndpointDependencies,
+  route: Route,
+  decoy: FoundDecoy,
+  req: Request,
+  request: RequestId,
+): Promise<BrokerError> {
+  const caller = await authenticate(dependencies, req).catch(() => null);
+  const isProven = caller !== null && (await dependencies.proofs.consume(caller.proof, dependencies.guardedClock.at()));
+  const agent = isProven && caller.principal.kind === "Agent" ? caller.principal.name : null;
+  return dependencies.alarms.decoyPresented(decoy, agent, `${route.method} ${route.path}`, request);
 }
 
 /** Consumes the proof, with an event where a power was missing. False or an error: it was used before, or cannot be. */
@@ -205,14 +244,14 @@ function describePrincipal(principal: AnyPrincipal): string {
 const MAX_BODY_BYTES = 65_536;
 const readJson = express.json({ limit: MAX_BODY_BYTES, inflate: false, strict: false, type: "application/json" });
 
-/** Read only now: who has no proof and no power is answered without a look at what they sent. */
+/** The body's JSON. Read only now: who has no proof and no power is answered without a look at what they sent. */
 async function readBody(route: Route, req: Request, res: Response): Promise<unknown> {
   const sent = req.headers["transfer-encoding"] !== undefined || Number(req.headers["content-length"] ?? 0) > 0;
   if (route.body === null) {
     if (sent) throw new BrokerError("malformed_request", "this route takes no body");
     return null;
   }
-  if (!sent && route.method === "DELETE") return parse(route.body, {}, "body");
+  if (!sent && route.method === "DELETE") return {};
   if (!/^application\/json(?:;\s*charset=utf-8)?$/i.test(req.headers["content-type"] ?? "")) {
     throw new BrokerError("malformed_request", "send a JSON body with Content-Type: application/json");
   }
@@ -222,7 +261,7 @@ async function readBody(route: Route, req: Request, res: Response): Promise<unkn
       else resolve();
     });
   });
-  return parse(route.body, req.body, "body");
+  return req.body;
 }
 
 /** Messages name places and expectations, never values. */

@@ -17,9 +17,14 @@ import { decide } from "../policy/decide.ts";
 import type { Feed } from "../revocation/feed.ts";
 import type { PersonCall, Revocations } from "../revocation/revocations.ts";
 import type { Budget } from "../identity/budget.ts";
+import type { Alarms } from "../revocation/alarms.ts";
+import type { Decoys } from "../secrets/decoys.ts";
 import type { KeyRing } from "../secrets/key-ring.ts";
+import type { RootSecrets } from "../secrets/root-secrets.ts";
 import { describeCutOff, describeDecision } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
+import { createCanaryHandlers } from "./canary-handlers.ts";
+import { createSecretHandlers } from "./secret-handlers.ts";
 import { openStream } from "./stream.ts";
 
 export interface HandlerDependencies extends GrantDependencies {
@@ -33,6 +38,9 @@ export interface HandlerDependencies extends GrantDependencies {
   readonly budget: Budget;
   /** Renewals a minute of one agent. */
   readonly renewals: Budget;
+  readonly alarms: Alarms;
+  readonly secrets: RootSecrets;
+  readonly decoys: Decoys;
   /** When the policy in force was loaded. */
   readonly loadedAt: () => Instant;
 }
@@ -41,7 +49,8 @@ const JWKS_CACHE_SECONDS = 300;
 const DEFAULT_RECORD_PAGE = 500;
 
 export function createHandlers(dependencies: HandlerDependencies): Handlers {
-  const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget } = dependencies;
+  const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget, alarms, lookUp } =
+    dependencies;
   const keys = (): z.infer<typeof KeysAnswer> => ({
     keys: ring
       .list()
@@ -52,13 +61,20 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
   // Made once: anyone may ask for it.
   const openApi = makeOpenApi(dependencies.version);
   return {
+    ...createSecretHandlers(dependencies),
+    ...createCanaryHandlers(dependencies),
     requestGrant: async (incoming) => {
       const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
       // A refused dry run is answered, but it is a refusal: nobody probes for free (rule 11).
-      if (issued.outcome === "simulated" && issued.decision.outcome === "refused")
-        budget.spend(principalOf(incoming).name);
-      if (issued.outcome === "simulated")
-        return { status: 200, json: describeDecision(issued.decision, issued.policyDigest) };
+      if (issued.outcome === "simulated") {
+        const { decision, policyDigest } = issued;
+        if (decision.outcome === "refused") {
+          const { name: agent } = principalOf(incoming);
+          budget.spend(agent);
+          await alarms.refused({ agent, grant: null, code: decision.reasons[0].code, request: incoming.request });
+        }
+        return { status: 200, json: describeDecision(decision, policyDigest) };
+      }
       return {
         status: 201,
         json: {
@@ -115,13 +131,11 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const agent = scopes.principals.get(body.agent);
       if (agent?.kind !== "Agent") throw new BrokerError("not_found", `the policy in force has no agent ${body.agent}`);
       const ttlSeconds = body.ttl === undefined ? null : parseDurationSeconds(body.ttl);
-      const decision = decide(
-        { permissions: body.permissions, role: body.role ?? null, ttlSeconds },
-        agent,
-        scopes,
-        ceilings,
-      );
+      const { permissions, role = null } = body;
       const { person, proof, request } = personCall(incoming);
+      const standing = (): Promise<void> => Promise.resolve();
+      const lookedUp = await lookUp({ agent, task: "decision", request, permissions, scopes, standing });
+      const decision = decide({ permissions, role, ttlSeconds, lookedUp }, agent, scopes, ceilings);
       const facts = {
         agent: agent.name,
         decision: decision.outcome,

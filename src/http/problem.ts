@@ -50,13 +50,8 @@ function fromBodyParser(thrown: unknown): BrokerError | null {
   return null;
 }
 
-export function sendProblem(response: Response, error: BrokerError, request: RequestId): void {
-  if (response.headersSent) {
-    // Half an answer must not look like a whole one.
-    response.destroy();
-    return;
-  }
-  const problem: Problem = {
+export function makeProblem(error: BrokerError, request: RequestId): Problem {
+  return {
     type: `urn:valetkey:error:${error.code}`,
     title: ERRORS[error.code].title,
     status: error.status,
@@ -68,9 +63,17 @@ export function sendProblem(response: Response, error: BrokerError, request: Req
       return { code, message, action, resource, rule, labels };
     }),
   };
-  response.status(error.status).set("Cache-Control", "no-store");
+}
+
+export function sendProblem(response: Response, error: BrokerError, request: RequestId): void {
+  if (response.headersSent) {
+    // Half an answer must not look like a whole one.
+    response.destroy();
+    return;
+  }
+  response.status(error.status).set("Cache-Control", "no-store").set("Valetkey-Error", error.code);
   // RFC 9110 section 11.6.1: a 401 names the scheme.
   if (error.status === 401) response.set("WWW-Authenticate", 'Bearer realm="valetkey"');
   if (error.retryAfterSeconds !== null) response.set("Retry-After", String(error.retryAfterSeconds));
-  response.type("application/problem+json").send(JSON.stringify(problem));
+  response.type("application/problem+json").send(JSON.stringify(makeProblem(error, request)));
 }

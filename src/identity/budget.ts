@@ -11,8 +11,9 @@ export interface Budget {
 }
 
 const WINDOW_MS = 60_000;
+const MAX_NAMES = 10_000;
 
-/** At most `limit` acts of a name in any 60 s. Names come from policy, so their number is bounded. */
+/** At most `limit` acts of a name in any 60 s. Names are of policy, or of grants; the oldest are forgotten. */
 export function createBudget(clock: Clock, limit: number): Budget {
   const acts = new Map<string, number[]>();
   return {
@@ -20,7 +21,10 @@ export function createBudget(clock: Clock, limit: number): Budget {
       const times = acts.get(name) ?? [];
       times.push(clock.monotonic());
       if (times.length > limit) times.shift();
+      acts.delete(name);
       acts.set(name, times);
+      const [oldest] = acts.keys();
+      if (acts.size > MAX_NAMES && oldest !== undefined) acts.delete(oldest);
     },
     waitSeconds: (name) => {
       const times = acts.get(name) ?? [];

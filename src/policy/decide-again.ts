@@ -5,6 +5,7 @@ import type { Reason } from "../core/errors.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import { decide } from "./decide.ts";
 import type { Ceilings, Decision } from "./decision.ts";
+import { knownAtGrant } from "./looked-up.ts";
 
 /** What a grant was given for. */
 export interface Granted {
@@ -27,7 +28,12 @@ export function decideAgain(granted: Granted, scopes: ScopeSet, ceilings: Ceilin
   if (agent?.kind !== "Agent") {
     return refuse({ code: "no_role", message: `agent ${granted.agent} is not registered any more` });
   }
-  const decision = decide({ permissions, role, ttlSeconds }, agent, scopes, ceilings);
+  const decision = decide(
+    { permissions, role, ttlSeconds, lookedUp: knownAtGrant(permissions, scopes) },
+    agent,
+    scopes,
+    ceilings,
+  );
   // The same permission on a resource that has moved to other environments is not what was granted.
   if (decision.outcome === "allowed" && describe(decision.permissions) !== describe(permissions)) {
     return refuse({

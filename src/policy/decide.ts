@@ -5,7 +5,7 @@ import type { Reason } from "../core/errors.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { Allowed, Ceilings, Decision, PolicyRequest, Refused } from "./decision.ts";
 import { ttlTooLong, undeclaredAction, unsupportedRequirement } from "./explain.ts";
-import type { Judgement } from "./judge-role.ts";
+import type { Judgement, Requirement } from "./judge-role.ts";
 import { matchEnvironments } from "./match-environments.ts";
 import { findNamedRole, pickRole } from "./pick-role.ts";
 import { compareText, findMalformed, isCatalogued, type Question, resolveAsks, sortTexts } from "./question.ts";
@@ -15,7 +15,7 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
   const malformed = findMalformed(request);
   if (malformed !== null) return { outcome: "refused", reasons: [malformed], role: request.role };
 
-  const asks = resolveAsks(request.permissions, scopes);
+  const asks = resolveAsks(request, scopes);
   const environments = matchEnvironments(agent, asks, scopes);
   const question: Question = {
     agent,
@@ -33,7 +33,7 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     ...reasons,
     ...findUndeclared(question, scopes),
     ...findOverCeiling(request, ceilings),
-    ...findUnsupported(judgement),
+    ...findUnsupported(judgement, request, scopes),
   ];
   if (isNotEmpty(all)) {
     return { outcome: "refused", reasons: all, role: request.role ?? judgement?.role.name ?? null };
@@ -62,10 +62,20 @@ function findOverCeiling({ ttlSeconds }: PolicyRequest, { maxTtlSeconds }: Ceili
   return [ttlTooLong("VALETKEY_MAX_TTL", "this broker gives at most", maxTtlSeconds, ttlSeconds)];
 }
 
-/** A permission that requires something is refused as long as nothing can collect it. */
-function findUnsupported(judgement: Judgement | null): readonly Reason[] {
+/**
+ * A permission that requires something is refused as long as nothing can collect it: at the gateway at each call, and
+ * elsewhere, where nothing stands between a credential and its use, for the grant.
+ */
+function findUnsupported(
+  judgement: Judgement | null,
+  { isCall = false }: PolicyRequest,
+  scopes: ScopeSet,
+): readonly Reason[] {
   if (judgement === null) return [];
+  const isDue = ({ ask }: Requirement): boolean =>
+    isCall || scopes.upstreams.get(ask.resource.upstream)?.type === "service";
   return judgement.requirements
+    .filter(isDue)
     .map((requirement) => unsupportedRequirement(judgement.role, requirement))
     .toSorted((a, b) => compareText(a.message, b.message));
 }

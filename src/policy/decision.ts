@@ -2,7 +2,14 @@
 
 import type { Reason } from "../core/errors.ts";
 import type { Permission } from "../api/values.ts";
-import type { Role } from "../scopes/scope-set.ts";
+import type { Resource, Role } from "../scopes/scope-set.ts";
+
+/** What the provider said of resources, joined with the catalogue (rule 2); where it is asked, this is what counts. */
+export interface LookedUp {
+  readonly resources: ReadonlyMap<string, Resource>;
+  /** Resources that must be looked up and have no labels, with the reason in words. */
+  readonly unknown: ReadonlyMap<string, string>;
+}
 
 export interface PolicyRequest {
   readonly permissions: readonly Permission[];
@@ -10,6 +17,10 @@ export interface PolicyRequest {
   readonly role: string | null;
   /** Null: the role's default. */
   readonly ttlSeconds: number | null;
+  /** Left out: the catalogue alone. */
+  readonly lookedUp?: LookedUp;
+  /** One gateway call under a grant, and no grant: what its permissions require is due. */
+  readonly isCall?: boolean;
 }
 
 /** Bounds of this broker that no role can lift. */

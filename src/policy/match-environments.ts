@@ -23,9 +23,9 @@ export function matchEnvironments(agent: Agent, asks: readonly Ask[], scopes: Sc
   const mismatches: Reason[] = [];
   const lacking = new Set<string>();
   // Two actions on one resource are one mismatch.
-  const resources = new Map(asks.map((ask) => [ask.id, ask.resource]));
-  for (const [id, resource] of [...resources].toSorted(([a], [b]) => compareText(a, b))) {
-    const fault = resource === null ? unknownResource(id) : findFault(agent, resource, scopes);
+  const resources = new Map(asks.map((ask) => [ask.id, ask]));
+  for (const [id, { resource, unknown }] of [...resources].toSorted(([a], [b]) => compareText(a, b))) {
+    const fault = resource === null ? unknownResource(id, unknown) : findFault(agent, resource, scopes);
     if (fault !== null) faults.push(fault);
     const missing = resource?.environments.filter((value) => !agent.environments.includes(value)) ?? [];
     if (resource === null || missing.length === 0) continue;
@@ -66,7 +66,7 @@ function environmentText(values: readonly string[]): string {
   return `${values.length === 1 ? "environment" : "environments"} ${listText(values, "none")}`;
 }
 
-function unknownResource(id: string): Reason {
-  const message = `${id} is not in the catalogue; a document of kind Resource would have to declare it`;
+function unknownResource(id: string, unknown: string | null): Reason {
+  const message = unknown ?? `${id} is not in the catalogue; a document of kind Resource would have to declare it`;
   return { code: "resource_unknown", message, resource: id, rule: `resource ${id}` };
 }

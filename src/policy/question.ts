@@ -5,15 +5,17 @@ import type { Permission } from "../api/values.ts";
 import type { Reason } from "../core/errors.ts";
 import { upstreamOf } from "../core/names.ts";
 import type { Agent, Resource, ScopeSet } from "../scopes/scope-set.ts";
-import type { PolicyRequest } from "./decision.ts";
+import type { LookedUp, PolicyRequest } from "./decision.ts";
 
 /** One permission that is asked for. */
 export interface Ask {
   readonly action: string;
   /** The id that was asked, catalogued or not. */
   readonly id: string;
-  /** Null: not in the catalogue. */
+  /** Null: nobody knows it. */
   readonly resource: Resource | null;
+  /** Why nobody does, where the provider would have to. */
+  readonly unknown: string | null;
 }
 
 export interface CataloguedAsk extends Ask {
@@ -45,14 +47,20 @@ export function findMalformed(request: PolicyRequest): Reason | null {
 }
 
 /** Sorted by action and resource, without repetition: neither order nor repetition may change a decision. */
-export function resolveAsks(permissions: readonly Permission[], scopes: ScopeSet): readonly Ask[] {
+export function resolveAsks({ permissions, lookedUp }: PolicyRequest, scopes: ScopeSet): readonly Ask[] {
   const asks: Ask[] = [];
   for (const { action, resource } of permissions.length > 1 ? permissions.toSorted(comparePermissions) : permissions) {
     const last = asks.at(-1);
     if (last?.action === action && last.id === resource) continue;
-    asks.push({ action, id: resource, resource: scopes.resources.get(resource) ?? null });
+    asks.push({ action, id: resource, ...knownOf(resource, lookedUp, scopes) });
   }
   return asks;
+}
+
+function knownOf(id: string, lookedUp: LookedUp | undefined, scopes: ScopeSet): Pick<Ask, "resource" | "unknown"> {
+  const unknown = lookedUp?.unknown.get(id) ?? null;
+  if (unknown !== null) return { resource: null, unknown };
+  return { resource: lookedUp?.resources.get(id) ?? scopes.resources.get(id) ?? null, unknown: null };
 }
 
 export function isCatalogued(ask: Ask): ask is CataloguedAsk {

@@ -11,7 +11,7 @@ import { drawRandomPart, type GrantId, type RequestId, type RevocationId } from 
 import type { ConsumedProof } from "../core/proof.ts";
 import type { Person, ScopeSet } from "../scopes/scope-set.ts";
 import type { Feed } from "./feed.ts";
-import type { FeedSnapshot, RevocationPort, StoredCutOff } from "./revocation-port.ts";
+import type { CutOffCommand, FeedSnapshot, RevocationPort, StoredCutOff } from "./revocation-port.ts";
 
 /** Who does it, and the proof that the transition consumes. */
 export interface PersonCall {
@@ -33,19 +33,33 @@ export interface Revocations {
   /** Throws `power_missing` for the agent's owner (rule 19). False: it was not frozen. */
   unfreeze(call: PersonCall, agent: string, reason: string): Promise<boolean>;
   reopen(call: PersonCall, id: RevocationId, reason: string): Promise<StoredCutOff>;
+  /** The broker itself freezes an agent; `requests` are what led to it (rules 16 and 17). Done once until it is lifted. */
+  strikeAgent(agent: string, reason: string, requests: readonly RequestId[]): Promise<void>;
+  /** The broker itself ends a grant whose bearer proved no key (rule 16). Done once: nothing revives a grant. */
+  strikeGrant(grant: GrantId, agent: string, reason: string, requests: readonly RequestId[]): Promise<void>;
   list(): Promise<FeedSnapshot>;
+  /** As far as this broker knows without asking the store, whose transactions decide. */
+  isFrozen(agent: string): boolean;
 }
+
+/** What one event of a strike names at most, so that it fits an entry; and how many strikes are remembered. */
+const MAX_REQUESTS = 100;
+const MAX_STRUCK = 10_000;
 
 interface Dependencies {
   readonly port: RevocationPort;
   readonly feed: Feed;
   readonly clock: GuardedClock;
   readonly policy: () => ScopeSet;
+  /** Agents that are frozen at the start. */
+  readonly frozen: readonly string[];
   /** Called after each change, so that long polls look again. */
   readonly onChange: () => void;
 }
 
-export function createRevocations({ port, feed, clock, policy, onChange }: Dependencies): Revocations {
+export function createRevocations(dependencies: Dependencies): Revocations {
+  const { port, feed, clock, policy, onChange } = dependencies;
+  const frozen = new Set(dependencies.frozen);
   const facts = ({ person, request }: PersonCall) => ({ person: person.name, request, policy: policy().digest });
   /** Tells verifiers first, counts afterwards: nothing waits for a number. */
   const announce = async (
@@ -64,6 +78,30 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
     reason,
     by: person.name,
   });
+  /** Agents and grants that were struck: whoever goes on all the same may not fill record and feed. */
+  const struck = new Set<string>();
+  const strikeOnce = async (
+    key: string,
+    strike: (command: Omit<CutOffCommand, "target" | "event">) => ReturnType<RevocationPort["cutOff" | "freeze"]>,
+    reason: string,
+  ): Promise<void> => {
+    if (struck.has(key)) return;
+    struck.add(key);
+    const [oldest] = struck;
+    if (struck.size > MAX_STRUCK && oldest !== undefined) struck.delete(oldest);
+    try {
+      await announce(await strike({ at: clock.at(), proof: null, random: drawRandomPart(), reason, by: "broker" }));
+    } catch (thrown) {
+      struck.delete(key);
+      throw thrown;
+    }
+  };
+  const strikeFacts = (agent: string, reason: string, requests: readonly RequestId[]) => ({
+    agent,
+    reason,
+    requests: requests.slice(-MAX_REQUESTS),
+    policy: policy().digest,
+  });
 
   return {
     revoke: async (call, target, reason) => {
@@ -79,7 +117,9 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
     freeze: async (call, agent, reason) => {
       const target = { agent };
       const event = draftEvent({ type: "agent.frozen", agent, target, reason, ...facts(call) });
-      return announce(await port.freeze({ ...base(call, target, reason), agent, event }));
+      const done = await port.freeze({ ...base(call, target, reason), agent, event });
+      if (done.outcome === "frozen") frozen.add(agent);
+      return announce(done);
     },
     unfreeze: async (call, agent, reason) => {
       const principal = policy().principals.get(agent);
@@ -92,6 +132,8 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
       const event = draftEvent({ type: "agent.unfrozen", agent, reason, ...facts(call) });
       const done = await port.unfreeze({ at: clock.at(), proof: call.proof, agent, event });
       if (done.outcome === "proof_replayed" || done.outcome === "clock_behind") throw notWritten(done);
+      struck.delete(agent);
+      frozen.delete(agent);
       return done.outcome === "unfrozen";
     },
     reopen: async (call, id, reason) => {
@@ -115,7 +157,23 @@ export function createRevocations({ port, feed, clock, policy, onChange }: Depen
       }
       return done.cutOff;
     },
+    strikeAgent: (agent, reason, requests) => {
+      const target = { agent };
+      const event = draftEvent({ type: "agent.struck", target, ...strikeFacts(agent, reason, requests) });
+      const freeze = async (command: Omit<CutOffCommand, "target" | "event">) => {
+        const done = await port.freeze({ ...command, target, agent, event });
+        frozen.add(agent);
+        return done;
+      };
+      return strikeOnce(agent, freeze, reason);
+    },
+    strikeGrant: (grant, agent, reason, requests) => {
+      const target = { grant };
+      const event = draftEvent({ type: "grant.struck", target, ...strikeFacts(agent, reason, requests) });
+      return strikeOnce(grant, (command) => port.cutOff({ ...command, target, event }), reason);
+    },
     list: () => port.snapshot(clock.at()),
+    isFrozen: (agent) => frozen.has(agent),
   };
 }
 

@@ -2,26 +2,19 @@
 // Either a whole set or every problem; there is no set with something left out.
 
 import { digestOf } from "../core/canonical-json.ts";
-import { parseDurationSeconds } from "../core/duration.ts";
 import { upstreamOf } from "../core/names.ts";
-import { type Catalogue, compileAgentSelector, compileCoverage, createCatalogue, toResource } from "./catalogue.ts";
-import { asList, type RequiresDocument, type ScopeDocument, ttlSeconds } from "./documents.ts";
+import { createCatalogue, toResource } from "./catalogue.ts";
+import { DOCUMENTS, type ScopeDocument, secondsOf } from "./documents.ts";
 import { freezeMap } from "./frozen.ts";
-import { documentsOf, type ParsedDocument, type ParsedOf, placeText, problemAt } from "./parsed-document.ts";
+import { documentsOf, type ParsedDocument, placeText, problemAt } from "./parsed-document.ts";
 import { checkPrincipals, keysOf, principalDocuments, toPrincipal, warnOfMissingKeys } from "./principals.ts";
 import { compareText, type Problem, sortProblems } from "./problem.ts";
-import { checkEnvironmentList, checkRole, type Known, unknownEnvironment, unknownUpstream } from "./role-rules.ts";
-import { createSharedValues, type SharedValues } from "./shared-values.ts";
-import type {
-  Agent,
-  AnyPrincipal,
-  Environment,
-  Requirements,
-  Resource,
-  Role,
-  ScopeSet,
-  Upstream,
-} from "./scope-set.ts";
+import { checkEnvironmentList, checkRole, type Known, unknownUpstream } from "./role-rules.ts";
+import { indexRoles, toRole, warnOfIdleRole } from "./roles.ts";
+import type { AnyPrincipal, Environment, Resource, Role, ScopeSet, Settings, Upstream } from "./scope-set.ts";
+import { createSharedValues } from "./shared-values.ts";
+import { asList } from "./strict-object.ts";
+import { checkUpstreams, toUpstream, warnOfIdleActions } from "./upstreams.ts";
 
 export type BuildResult = { readonly set: ScopeSet } | { readonly problems: readonly Problem[] };
 
@@ -29,15 +22,18 @@ export function buildScopeSet(documents: readonly ParsedDocument[]): BuildResult
   const environments = byName(documentsOf("Environment", documents), ({ document }) =>
     Object.freeze({ name: document.name, protected: document.protected }),
   );
-  const upstreams = byName(documentsOf("Upstream", documents), toUpstream);
+  const problems: Problem[] = [];
+  const upstreams = byName(documentsOf("Upstream", documents), (parsed) =>
+    toUpstream(parsed, (path, message) => problems.push(problemAt(parsed, path, message))),
+  );
   const principals = byName(principalDocuments(documents), toPrincipal);
-  const problems = [
+  problems.push(
     ...findDuplicates(documents),
     ...checkUpstreams(documents, environments),
     ...checkResources(documents, { environments, upstreams }),
     ...checkPrincipals(documents, principals, environments),
     ...checkRoles(documents, { environments, upstreams }),
-  ];
+  );
   if (problems.length > 0) return { problems: sortProblems(problems) };
 
   const shared = createSharedValues();
@@ -51,7 +47,7 @@ export function buildScopeSet(documents: readonly ParsedDocument[]): BuildResult
 }
 
 /** The first of each name: a second one is a problem of its own and must not make others. */
-function byName<Document extends Exclude<ScopeDocument, { kind: "Resource" }>, Value>(
+function byName<Document extends Extract<ScopeDocument, { name: string }>, Value>(
   documents: readonly ParsedDocument<Document>[],
   make: (parsed: ParsedDocument<Document>) => Value,
 ): Map<string, Value> {
@@ -69,7 +65,18 @@ interface Parts {
 }
 
 function toSet(documents: readonly ParsedDocument[], parts: Parts): ScopeSet {
-  const warnings = [...warnOfMissingKeys(documents), ...warnOfIdleRoles(parts)];
+  const { upstreams, roles, principals } = parts;
+  const warnings = [
+    ...warnOfMissingKeys(documents),
+    ...documentsOf("Upstream", documents).flatMap((parsed) => {
+      const upstream = upstreams.get(parsed.document.name);
+      return upstream === undefined ? [] : warnOfIdleActions(parsed, upstream);
+    }),
+    ...documentsOf("Role", documents).flatMap((parsed) => {
+      const role = roles.get(parsed.document.name);
+      return role === undefined ? [] : warnOfIdleRole(parsed, role, principals, upstreams);
+    }),
+  ];
   return Object.freeze({
     digest: digestDocuments(documents),
     environments: freezeMap(parts.environments),
@@ -77,161 +84,69 @@ function toSet(documents: readonly ParsedDocument[], parts: Parts): ScopeSet {
     resources: freezeMap(parts.resources),
     roles: freezeMap(parts.roles),
     principals: freezeMap(parts.principals),
+    settings: toSettings(documents),
     rolesFor: indexRoles([...parts.roles.values()]),
     warnings: Object.freeze(warnings),
   });
 }
 
-/** What stands in each document, keys in place of key files; sorted, so that files and order say nothing. */
+/** What stands in each document, contents in place of files; sorted, so that files and order say nothing. */
 function digestDocuments(documents: readonly ParsedDocument[]): string {
   const keys = new Map<ParsedDocument, unknown>(
     principalDocuments(documents).map((parsed) => [parsed, keysOf(parsed)]),
   );
   return digestOf(
-    documents.map((parsed) => digestOf({ ...parsed.document, keys: keys.get(parsed) })).toSorted(compareText),
+    documents
+      .map((parsed) =>
+        digestOf({ ...parsed.document, ...Object.fromEntries(parsed.texts ?? []), keys: keys.get(parsed) }),
+      )
+      .toSorted(compareText),
   );
 }
 
-/** Roles by agent and action. The first question about an agent walks the roles, later ones look up. */
-function indexRoles(roles: readonly Role[]): ScopeSet["rolesFor"] {
-  const none: readonly Role[] = Object.freeze([]);
-  const actionsOf = roles.map(
-    (role) => [role, new Set(role.permissions.flatMap((permission) => [...permission.actions]))] as const,
-  );
-  const byAgent = new WeakMap<Agent, ReadonlyMap<string, readonly Role[]>>();
-  const index = (agent: Agent): ReadonlyMap<string, readonly Role[]> => {
-    const byAction = new Map<string, Role[]>();
-    for (const [role, actions] of actionsOf) {
-      if (!role.selectsAgent(agent)) continue;
-      for (const action of actions) {
-        const found = byAction.get(action);
-        if (found === undefined) byAction.set(action, [role]);
-        else found.push(role);
-      }
-    }
-    for (const found of byAction.values()) Object.freeze(found);
-    byAgent.set(agent, byAction);
-    return byAction;
-  };
-  return (agent, action) => (byAgent.get(agent) ?? index(agent)).get(action) ?? none;
-}
-
-function toUpstream({ document }: ParsedOf<"Upstream">): Upstream {
-  const actions = new Map(
-    Object.entries(document.actions).map(([action, { risk }]) => [action, Object.freeze({ risk })] as const),
-  );
-  const { name, audience, environment } = document;
-  return Object.freeze({ name, type: "service", audience, environment, actions: freezeMap(actions) });
-}
-
-function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue, shared: SharedValues): Role {
-  const { document } = parsed;
-  const ttl = ttlSeconds(document.ttl);
-  const permissions = document.permissions.map(({ actions, resources, requires }) =>
-    Object.freeze({
-      actions: shared.set(actions),
-      coversResource: compileCoverage(resources, shared),
-      requires: requires === undefined ? null : toRequirements(requires),
-    }),
-  );
-  const { crossing } = document;
+function toSettings(documents: readonly ParsedDocument[]): Settings {
+  // The same defaults as in a document that says nothing.
+  const { strikes } = documentsOf("Settings", documents)[0]?.document ?? DOCUMENTS.Settings.parse({ kind: "Settings" });
   return Object.freeze({
-    name: document.name,
-    place: placeText(parsed),
-    selectsAgent: compileAgentSelector(document.agents, shared),
-    environments: document.environments === undefined ? null : Object.freeze([...new Set(document.environments)]),
-    crossing:
-      crossing === undefined
-        ? null
-        : Object.freeze({
-            from: Object.freeze([...asList(crossing.from)]),
-            to: Object.freeze([...asList(crossing.to)]),
-          }),
-    permissions: Object.freeze(permissions),
-    ttl: Object.freeze({ defaultSeconds: ttl.default, maxSeconds: ttl.max, credentialSeconds: ttl.credential }),
-    perMinute: document.limits?.perMinute ?? null,
-    breadth: catalogue.countPairs(
-      document.permissions.map(({ actions, resources }) => ({ actions, covered: catalogue.coverage(resources) })),
-    ),
+    strikes: Object.freeze({ refusals: strikes.refusals, windowSeconds: secondsOf(strikes.window) }),
   });
-}
-
-function toRequirements({ approvals, delay, backup, reason }: RequiresDocument): Requirements {
-  return Object.freeze({
-    approvals:
-      approvals === undefined
-        ? null
-        : Object.freeze({ ...approvals, from: Object.freeze([...new Set(approvals.from)]) }),
-    delaySeconds: delay === undefined ? null : seconds(delay),
-    backup:
-      backup === undefined
-        ? null
-        : Object.freeze({
-            maxAgeSeconds: seconds(backup.maxAge),
-            separateFrom: Object.freeze([...new Set(backup.separateFrom)]),
-            restoreTested: backup.restoreTested,
-          }),
-    reason: reason === true,
-  });
-}
-
-function seconds(duration: string): number {
-  const parsed = parseDurationSeconds(duration);
-  if (parsed === null) throw new TypeError("a duration was not checked by its schema");
-  return parsed;
 }
 
 function findDuplicates(documents: readonly ParsedDocument[]): readonly Problem[] {
   const first = new Map<string, ParsedDocument>();
-  const audiences = new Map<string, ParsedOf<"Upstream">>();
   const problems: Problem[] = [];
   for (const parsed of documents) {
-    const { document } = parsed;
-    const [space, name, path] =
-      document.kind === "Resource" ? ["Resource", document.id, "id"] : [spaceOf(document.kind), document.name, "name"];
+    const { space, path, name, expected } = identityOf(parsed.document);
     const known = first.get(`${space} ${name}`);
     if (known === undefined) first.set(`${space} ${name}`, parsed);
-    else
-      problems.push(
-        problemAt(
-          parsed,
-          [path],
-          `expected ${path === "id" ? "an id" : "a name"} of its own, found "${name}" again (first in ${placeText(known)})`,
-        ),
-      );
-  }
-  for (const parsed of documentsOf("Upstream", documents)) {
-    // Verifiers compare the text; one host in two spellings would still be one service.
-    const audience = new URL(parsed.document.audience).href;
-    const known = audiences.get(audience);
-    if (known === undefined) audiences.set(audience, parsed);
-    else
-      problems.push(
-        problemAt(
-          parsed,
-          ["audience"],
-          `expected an audience of its own, found that of "${known.document.name}" (${placeText(known)})`,
-        ),
-      );
+    else {
+      const message = `expected ${expected}, found "${name}" again (first in ${placeText(known)})`;
+      problems.push(problemAt(parsed, [path], message));
+    }
   }
   return problems;
 }
 
-/** Agents, people and services share one namespace. */
-function spaceOf(kind: ParsedDocument["document"]["kind"]): string {
-  return kind === "Agent" || kind === "Person" || kind === "Service" ? "principal" : kind;
+/** What must be there once: within `space`, what stands at `path`. Agents, people and services share one namespace. */
+function identityOf(document: ScopeDocument): Readonly<Record<"space" | "path" | "name" | "expected", string>> {
+  const { kind } = document;
+  switch (kind) {
+    case "Resource":
+      return { space: kind, path: "id", name: document.id, expected: "an id of its own" };
+    case "Settings":
+      return { space: kind, path: "kind", name: kind, expected: "one document of this kind" };
+    case "Agent":
+    case "Person":
+    case "Service":
+      return { space: "principal", path: "name", name: document.name, expected: "a name of its own" };
+    case "Environment":
+    case "Role":
+    case "Upstream":
+      return { space: kind, path: "name", name: document.name, expected: "a name of its own" };
+  }
 }
 
-function checkUpstreams(
-  documents: readonly ParsedDocument[],
-  environments: ReadonlyMap<string, Environment>,
-): readonly Problem[] {
-  return documentsOf("Upstream", documents)
-    .filter(({ document }) => !environments.has(document.environment))
-    .map((parsed) => problemAt(parsed, ["environment"], unknownEnvironment(parsed.document.environment)));
-}
-
-/** Rules 1, 2 and 6: a resource is in declared environments, that of its service among them. */
+/** Rules 1, 2 and 6: a resource is in declared environments, and where it belongs to a service in that one's. */
 function checkResources(documents: readonly ParsedDocument[], known: Known): readonly Problem[] {
   const problems: Problem[] = [];
   for (const parsed of documentsOf("Resource", documents)) {
@@ -242,12 +157,18 @@ function checkResources(documents: readonly ParsedDocument[], known: Known): rea
     checkEnvironmentList(labels["environment"], known, (path, message) => {
       problems.push(problemAt(parsed, ["labels", "environment", ...path], message));
     });
-    if (upstream !== undefined && !asList(labels["environment"] ?? []).includes(upstream.environment)) {
-      const message = `expected a label \`environment\` with "${upstream.environment}", the environment of the upstream "${name}"`;
-      problems.push(problemAt(parsed, ["labels", "environment"], message));
-    }
+    const message = upstream === undefined ? null : findEnvironmentFault(labels["environment"], upstream);
+    if (message !== null) problems.push(problemAt(parsed, ["labels", "environment"], message));
   }
   return problems;
+}
+
+function findEnvironmentFault(values: string | readonly string[] | undefined, upstream: Upstream): string | null {
+  if (upstream.type !== "service") {
+    return values === undefined ? "expected a label `environment`: without one everything is refused" : null;
+  }
+  if (asList(values ?? []).includes(upstream.environment)) return null;
+  return `expected a label \`environment\` with "${upstream.environment}", the environment of the upstream "${upstream.name}"`;
 }
 
 function checkRoles(documents: readonly ParsedDocument[], known: Known): readonly Problem[] {
@@ -256,12 +177,4 @@ function checkRoles(documents: readonly ParsedDocument[], known: Known): readonl
     checkRole(parsed.document, known, (path, message) => problems.push(problemAt(parsed, path, message)));
   }
   return problems;
-}
-
-function warnOfIdleRoles({ roles, principals }: Parts): readonly string[] {
-  const agents = [...principals.values()].filter((principal) => principal.kind === "Agent");
-  return [...roles.values()].flatMap((role) => [
-    ...(agents.some((agent) => role.selectsAgent(agent)) ? [] : [`${role.place}: role ${role.name} matches no agent`]),
-    ...(role.breadth > 0 ? [] : [`${role.place}: role ${role.name} gives nothing that is in the catalogue`]),
-  ]);
 }

@@ -3,10 +3,11 @@
 
 import { typeOf, upstreamOf } from "../core/names.ts";
 import { compilePattern } from "../core/pattern.ts";
-import { asList, type DocumentOf, type LabelsDocument } from "./documents.ts";
+import { type DocumentOf, type LabelsDocument } from "./documents.ts";
 import { compareText } from "./problem.ts";
 import { createSharedValues, type SharedValues } from "./shared-values.ts";
 import type { Agent, Labels, Resource, RolePermission, Upstream } from "./scope-set.ts";
+import { asList } from "./strict-object.ts";
 
 type Covers = RolePermission["coversResource"];
 type ResourcesDocument = DocumentOf<"Role">["permissions"][number]["resources"];

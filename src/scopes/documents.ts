@@ -8,6 +8,8 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import { isLabelValue, isResource } from "../core/names.ts";
 import { compilePattern } from "../core/pattern.ts";
 import { KeyDocument } from "./key-document.ts";
+import { oneOrMany, strictObject } from "./strict-object.ts";
+import { UpstreamDocument } from "./upstream-documents.ts";
 
 /** Labels of every resource that follow from its id. */
 const BUILT_IN_LABELS: readonly string[] = ["upstream", "type"];
@@ -21,32 +23,16 @@ const MAX_KEYS = 16;
 const MAX_TEAMS = 64;
 const MAX_APPROVALS = 20;
 const MAX_PER_MINUTE = 1_000_000;
-
-/** Unknown keys are answered with the known ones. */
-function strict<Shape extends z.ZodRawShape>(
-  shape: Shape,
-  hint: (keys: readonly string[]) => string | null = () => null,
-) {
-  const known = Object.keys(shape).join(", ");
-  return z.strictObject(shape, {
-    error: (issue) => {
-      if (issue.code !== "unrecognized_keys") return undefined;
-      return (
-        hint(issue.keys) ??
-        `expected only the keys ${known}, found ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}`
-      );
-    },
-  });
-}
-
-const oneOrMany = <Item extends z.ZodType>(item: Item) => z.union([item, z.array(item).min(1).max(MAX_VALUES)]);
+const MAX_USES = 1_000_000;
+const MAX_REFUSALS = 10_000;
+const MAX_WINDOW_SECONDS = 3600;
 
 const LabelValue = z
   .string()
   .refine(isLabelValue, "expected a label value: letters, digits, '.', '_' or '-', at most 64 characters");
 
 const LabelMap = z
-  .record(Name, oneOrMany(LabelValue))
+  .record(Name, oneOrMany(LabelValue, MAX_VALUES))
   .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `expected at most ${MAX_LABELS} labels`);
 
 const Selector = LabelMap.refine(
@@ -63,13 +49,13 @@ const PatternText = z
 
 const Keys = z.array(KeyDocument).min(1).max(MAX_KEYS);
 
-const EnvironmentDocument = strict({
+const EnvironmentDocument = strictObject({
   kind: z.literal("Environment"),
   name: Name,
   protected: z.boolean().default(true).describe("true unless stated: destructive permissions need approvals there"),
 });
 
-const AgentDocument = strict({
+const AgentDocument = strictObject({
   kind: z.literal("Agent"),
   name: Name,
   owner: Name.optional().describe("the person behind it, who can never approve what it asks for"),
@@ -77,7 +63,7 @@ const AgentDocument = strict({
   keys: Keys,
 });
 
-const PersonDocument = strict({
+const PersonDocument = strictObject({
   kind: z.literal("Person"),
   name: Name,
   powers: z.array(z.enum(POWERS)).min(1).max(POWERS.length),
@@ -85,9 +71,9 @@ const PersonDocument = strict({
   keys: Keys,
 });
 
-const ServiceDocument = strict({ kind: z.literal("Service"), name: Name, keys: Keys });
+const ServiceDocument = strictObject({ kind: z.literal("Service"), name: Name, keys: Keys });
 
-const ResourceDocument = strict({
+const ResourceDocument = strictObject({
   kind: z.literal("Resource"),
   id: Resource,
   labels: LabelMap.refine(
@@ -96,35 +82,14 @@ const ResourceDocument = strict({
   ),
 });
 
-function isAudience(text: string): boolean {
-  if (/[\s#\\]/.test(text) || !URL.canParse(text)) return false;
-  const url = new URL(text);
-  return (url.protocol === "https:" || url.protocol === "http:") && url.username === "" && url.password === "";
-}
-
-const UpstreamDocument = strict({
-  kind: z.literal("Upstream"),
-  name: Name,
-  type: z.literal("service"),
-  audience: z
-    .string()
-    .max(2048)
-    .refine(isAudience, "expected an absolute http or https URL without fragment and user name"),
-  environment: Name,
-  actions: z
-    .record(Action, strict({ risk: z.enum(["read", "write", "destructive", "mints-credentials"]) }))
-    .refine((actions) => Object.keys(actions).length > 0, "expected at least one action, found none")
-    .refine((actions) => Object.keys(actions).length <= MAX_ACTIONS, `expected at most ${MAX_ACTIONS} actions`),
-});
-
-const Requires = strict({
-  approvals: strict({
+const Requires = strictObject({
+  approvals: strictObject({
     count: z.int().min(1).max(MAX_APPROVALS),
     from: z.array(Name).min(1).max(MAX_TEAMS).describe("teams whose people may approve"),
     perTeam: z.boolean().default(false),
   }).optional(),
   delay: DurationText.optional(),
-  backup: strict({
+  backup: strictObject({
     maxAge: DurationText,
     separateFrom: z.array(Name).min(1).max(MAX_LABELS),
     restoreTested: z.boolean().default(false),
@@ -135,7 +100,7 @@ const Requires = strict({
   "expected approvals, delay, backup or reason, found none: leave `requires` out where nothing is required",
 );
 
-const PermissionDocument = strict({
+const PermissionDocument = strictObject({
   actions: z.array(Action).min(1).max(MAX_ACTIONS),
   resources: z.union([Selector, z.array(PatternText).min(1).max(MAX_PATTERNS)]),
   requires: Requires.optional(),
@@ -149,7 +114,7 @@ interface TtlDocument {
 
 const DEFAULT_TTL = { default: 600, max: 1800, credential: 300 };
 
-const Ttl = strict({
+const Ttl = strictObject({
   default: DurationText.optional(),
   max: DurationText.optional(),
   credential: DurationText.optional(),
@@ -163,19 +128,31 @@ const Ttl = strict({
     message: "expected a credential life that is at most `max`",
   });
 
-const RoleDocument = strict({
+const RoleDocument = strictObject({
   kind: z.literal("Role"),
   name: Name,
   agents: Selector,
   environments: z.array(Name).min(1).max(MAX_VALUES).optional(),
-  crossing: strict({ from: oneOrMany(Name), to: oneOrMany(Name) }).optional(),
+  crossing: strictObject({ from: oneOrMany(Name, MAX_VALUES), to: oneOrMany(Name, MAX_VALUES) }).optional(),
   permissions: z.array(PermissionDocument).min(1).max(MAX_PERMISSIONS),
   ttl: Ttl.optional(),
-  limits: strict({ perMinute: z.int().min(1).max(MAX_PER_MINUTE).optional() }, (keys) =>
-    keys.includes("uses")
-      ? "expected no `uses`: an upstream of type service is called without the gateway, so uses cannot be counted; take `perMinute`"
-      : null,
-  ).optional(),
+  limits: strictObject({
+    perMinute: z.int().min(1).max(MAX_PER_MINUTE).optional().describe("grants and gateway calls of one agent"),
+    uses: z.int().min(1).max(MAX_USES).optional().describe("gateway calls of one grant"),
+  }).optional(),
+});
+
+const SettingsDocument = strictObject({
+  kind: z.literal("Settings"),
+  strikes: strictObject({
+    refusals: z.int().min(1).max(MAX_REFUSALS).default(5),
+    window: DurationText.refine(
+      (window) => (parseDurationSeconds(window) ?? 0) <= MAX_WINDOW_SECONDS,
+      "expected at most 1h",
+    ).default("60s"),
+  })
+    .prefault({})
+    .describe("so many refusals within the window, and the agent is frozen or its grant ends"),
 });
 
 /** Every kind that there is. */
@@ -187,6 +164,7 @@ export const DOCUMENTS = {
   Role: RoleDocument,
   Resource: ResourceDocument,
   Upstream: UpstreamDocument,
+  Settings: SettingsDocument,
 } as const;
 
 export type Kind = keyof typeof DOCUMENTS;
@@ -211,9 +189,11 @@ export function ttlSeconds(ttl: TtlDocument | undefined): {
   };
 }
 
-/** One value or a list of them, as a list. */
-export function asList(value: string | readonly string[]): readonly string[] {
-  return typeof value === "string" ? [value] : value;
+/** The seconds of a duration that its schema has checked. */
+export function secondsOf(duration: string): number {
+  const seconds = parseDurationSeconds(duration);
+  if (seconds === null) throw new TypeError("a duration was not checked by its schema");
+  return seconds;
 }
 
 /** JSON Schemas for editors: one per kind, and `scopes.schema.json` for a file that holds any of them. */

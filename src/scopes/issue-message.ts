@@ -1,5 +1,5 @@
 // One line from a schema's complaint: what was expected, and what was found in its place.
-// Values below `keys` are never repeated: somebody will paste a private key there.
+// Values below `keys` and `credential` are never repeated: somebody will paste a private key or a root credential there.
 
 import type * as z from "zod";
 import { EXPECTED_KEY } from "./key-document.ts";
@@ -81,6 +81,13 @@ function describeUnion(
   root: unknown,
   path: readonly PropertyKey[],
 ): IssueText {
+  if ("options" in issue && issue.options !== undefined && issue.errors.length === 0) {
+    return {
+      path,
+      atKey: false,
+      message: `expected ${issue.options.join(" or ")}, found ${describeFound(root, path)}`,
+    };
+  }
   const isKey = path.at(-2) === "keys";
   const branches = issue.errors.flatMap((issues) => issues.slice(0, 1));
   const isShape = (branch: Issue): boolean =>
@@ -118,7 +125,11 @@ function describeFound(root: unknown, path: readonly PropertyKey[]): string {
   if (value === null || value === undefined) return "nothing";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (typeof value === "object") return Object.keys(value).length === 0 ? "an empty map" : "a map";
-  if (path[0] === "keys" || (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean")) {
+  if (
+    path[0] === "keys" ||
+    path[0] === "credential" ||
+    (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean")
+  ) {
     return "another value";
   }
   const text = JSON.stringify(value) ?? "another value";

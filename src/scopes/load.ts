@@ -9,10 +9,10 @@ import type { ScopeSet } from "./scope-set.ts";
 const TIMEOUT_MS = 30_000;
 const MAX_HEAP_MB = 1024;
 
-/** `keyFiles`: files that were read besides those of the folder, missing ones included. */
+/** `namedFiles`: files that were read because documents name them, missing ones included. */
 export type LoadResult =
-  | { readonly set: ScopeSet; readonly keyFiles: readonly string[] }
-  | { readonly problems: readonly Problem[]; readonly keyFiles: readonly string[] };
+  | { readonly set: ScopeSet; readonly namedFiles: readonly string[] }
+  | { readonly problems: readonly Problem[]; readonly namedFiles: readonly string[] };
 
 /** Never rejects: a folder that cannot be loaded has problems. */
 export async function loadScopes(folder: string): Promise<LoadResult> {
@@ -21,7 +21,7 @@ export async function loadScopes(folder: string): Promise<LoadResult> {
   const { buildScopeSet } = await import("./build.ts");
   const answer = await parsing;
   if ("problems" in answer) return answer;
-  return { ...buildScopeSet(answer.documents), keyFiles: answer.keyFiles };
+  return { ...buildScopeSet(answer.documents), namedFiles: answer.namedFiles };
 }
 
 async function parseInWorker(folder: string): Promise<WorkerAnswer> {
@@ -36,7 +36,7 @@ async function parseInWorker(folder: string): Promise<WorkerAnswer> {
   });
   const failed = (message: string): WorkerAnswer => ({
     problems: [{ file: folder, line: 0, column: 0, message }],
-    keyFiles: [],
+    namedFiles: [],
   });
   const { promise, resolve } = Promise.withResolvers<WorkerAnswer>();
   const timer = setTimeout(

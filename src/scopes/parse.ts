@@ -1,13 +1,11 @@
 // Files of YAML into documents that are well-formed, each with its place, or every problem that there is.
-// Pure but for `readKeyFile`. Whether the documents fit together is decided in `build.ts`.
+// Pure but for `readFile`. Whether the documents fit together is decided in `build.ts`.
 
-import { dirname, isAbsolute, join } from "node:path";
-import { DOCUMENTS, type Kind, type ScopeDocument } from "./documents.ts";
+import { DOCUMENTS, type Kind } from "./documents.ts";
 import { describeIssue } from "./issue-message.ts";
-import { MAX_KEY_FILE_BYTES, parseKeyFile } from "./key-document.ts";
+import { limitTotal, type ReadNamedFile, readNamedFiles } from "./named-files.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
 import { type Position, type Problem, sortProblems } from "./problem.ts";
-import type { PublicJwk } from "./scope-set.ts";
 import { pathText, readYaml, type YamlDocument } from "./yaml-document.ts";
 
 const MAX_DOCUMENTS = 20_000;
@@ -20,20 +18,13 @@ export interface SourceFile {
   readonly text: string;
 }
 
-export type KeyFileRead =
-  | { readonly outcome: "read"; readonly text: string }
-  | { readonly outcome: "missing" }
-  | { readonly outcome: "failed"; readonly message: string };
-
-/** Reads a key file by its path, at most `MAX_KEY_FILE_BYTES`. */
-export type ReadKeyFile = (path: string) => KeyFileRead;
-
 export type ParseResult = { readonly documents: readonly ParsedDocument[] } | { readonly problems: readonly Problem[] };
 
 /** All documents of all files, or all problems; never some of both. */
-export function parseDocuments(files: readonly SourceFile[], readKeyFile: ReadKeyFile): ParseResult {
+export function parseDocuments(files: readonly SourceFile[], readFile: ReadNamedFile): ParseResult {
   const problems: Problem[] = checkSizes(files);
   if (problems.length > 0) return { problems: sortProblems(problems) };
+  const readLimited = limitTotal(readFile);
   const documents: ParsedDocument[] = [];
   for (const file of files) {
     const yaml = readYaml(file.path, file.text, MAX_DOCUMENTS - documents.length);
@@ -43,7 +34,7 @@ export function parseDocuments(files: readonly SourceFile[], readKeyFile: ReadKe
       break;
     }
     for (const document of yaml.documents) {
-      const parsed = parseDocument(file.path, document, readKeyFile, problems);
+      const parsed = parseDocument(file.path, document, readLimited, problems);
       if (parsed !== null) documents.push(parsed);
     }
   }
@@ -83,7 +74,7 @@ function isKind(value: unknown): value is Kind {
 function parseDocument(
   file: string,
   yaml: YamlDocument,
-  readKeyFile: ReadKeyFile,
+  readFile: ReadNamedFile,
   problems: Problem[],
 ): ParsedDocument | null {
   const add = (place: Position | undefined, message: string): void => {
@@ -105,16 +96,10 @@ function parseDocument(
     }
     return null;
   }
-  const keyFiles = readKeyFiles(file, parsed.data, readKeyFile, (index, message) => {
-    add(placeOf(yaml, ["keys", index, "file"], false), message);
-  });
-  return {
-    document: parsed.data,
-    file,
-    position: yaml.position,
-    places: yaml.places,
-    ...(keyFiles === null ? {} : { keyFiles }),
-  };
+  const files = readNamedFiles(file, parsed.data, readFile, (path, message) =>
+    add(placeOf(yaml, path, false), message),
+  );
+  return { document: parsed.data, file, position: yaml.position, places: yaml.places, ...files };
 }
 
 /** The nearest place that exists: what is missing has none of its own. */
@@ -130,35 +115,4 @@ function placeOf(yaml: YamlDocument, path: readonly PropertyKey[], atKey: boolea
 
 function withName(path: readonly PropertyKey[], message: string): string {
   return path.length === 0 ? message : `${path.map(String).join(".")}: ${message}`;
-}
-
-function readKeyFiles(
-  file: string,
-  document: ScopeDocument,
-  readKeyFile: ReadKeyFile,
-  complain: (index: number, message: string) => void,
-): ReadonlyMap<string, PublicJwk | null> | null {
-  if (!("keys" in document)) return null;
-  const found = new Map<string, PublicJwk | null>();
-  for (const [index, key] of document.keys.entries()) {
-    if (!("file" in key)) continue;
-    const read = readKeyFile(keyFilePath(file, key.file));
-    if (read.outcome === "missing") {
-      found.set(key.file, null);
-    } else if (read.outcome === "failed") {
-      complain(index, read.message);
-    } else if (Buffer.byteLength(read.text) > MAX_KEY_FILE_BYTES) {
-      complain(index, `expected a key file of at most ${MAX_KEY_FILE_BYTES} bytes, found more`);
-    } else {
-      const parsed = parseKeyFile(read.text);
-      if ("key" in parsed) found.set(key.file, parsed.key);
-      else complain(index, parsed.message);
-    }
-  }
-  return found.size > 0 ? found : null;
-}
-
-/** Relative to the folder of the YAML file. */
-function keyFilePath(yamlFile: string, path: string): string {
-  return isAbsolute(path) ? path : join(dirname(yamlFile), path);
 }

@@ -13,6 +13,8 @@ export interface ParsedDocument<Document extends ScopeDocument = ScopeDocument> 
   readonly places?: ReadonlyMap<string, Position>;
   /** Key files that this principal names, as written: their key, or null where the file is missing. */
   readonly keyFiles?: ReadonlyMap<string, PublicJwk | null>;
+  /** Contents of the files that this upstream names. */
+  readonly texts?: ReadonlyMap<"ca" | "schema", string>;
 }
 
 export type ParsedOf<K extends Kind> = ParsedDocument<DocumentOf<K>>;

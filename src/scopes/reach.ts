@@ -2,8 +2,9 @@
 // Works on what the role says, not on what is catalogued: resources may come later.
 
 import { compilePattern } from "../core/pattern.ts";
-import { asList, type DocumentOf } from "./documents.ts";
+import { type DocumentOf } from "./documents.ts";
 import type { Risk, Upstream } from "./scope-set.ts";
+import { asList } from "./strict-object.ts";
 
 type PermissionDocument = DocumentOf<"Role">["permissions"][number];
 
@@ -53,4 +54,9 @@ function matchingUpstreams(name: string, upstreams: ReadonlyMap<string, Upstream
 /** The risks that this action has at the upstreams within reach; none where it is not declared. */
 export function risksOf(action: string, reach: Reach): readonly Risk[] {
   return reach.upstreams.flatMap((upstream) => upstream.actions.get(action)?.risk ?? []);
+}
+
+/** True where the permission can apply to this upstream: within reach, and one of its actions is declared there. */
+export function isGivenAt(permission: PermissionDocument, upstream: Upstream): boolean {
+  return permission.actions.some((action) => upstream.actions.has(action));
 }

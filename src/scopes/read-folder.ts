@@ -3,16 +3,8 @@
 
 import { closeSync, type Dirent, fstatSync, openSync, readdirSync, readSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
-import { MAX_KEY_FILE_BYTES } from "./key-document.ts";
-import {
-  MAX_FILE_BYTES,
-  MAX_FILES,
-  MAX_TOTAL_BYTES,
-  type ReadKeyFile,
-  type SourceFile,
-  tooLarge,
-  tooLargeInAll,
-} from "./parse.ts";
+import type { ReadNamedFile } from "./named-files.ts";
+import { MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES, type SourceFile, tooLarge, tooLargeInAll } from "./parse.ts";
 import { compareText, type Problem } from "./problem.ts";
 
 const MAX_DEPTH = 4;
@@ -46,12 +38,13 @@ export function readScopesFolder(folder: string): FolderRead {
   return problems.length > 0 ? { problems } : { files };
 }
 
-export const readKeyFile: ReadKeyFile = (path) => {
-  const read = readBounded(path, MAX_KEY_FILE_BYTES);
+export const readNamedFile: ReadNamedFile = (path, maxBytes) => {
+  const read = readBounded(path, maxBytes);
   if (read.outcome !== "read") return read;
-  const text = decode(read.bytes);
+  // What is too large may be cut within a character, and is refused for its size.
+  const text = read.bytes.length > maxBytes ? "x".repeat(read.bytes.length) : decode(read.bytes);
   return text === null
-    ? { outcome: "failed", message: "expected a public JWK in JSON, found bytes that are not UTF-8" }
+    ? { outcome: "failed", message: "expected text in UTF-8, found bytes that are not" }
     : { outcome: "read", text };
 };
 

@@ -1,9 +1,10 @@
-// What a role may not say: the rules of semantics.md that need to know environments and upstreams (3, 5, and the links).
+// What a role may not say: the rules of semantics.md that need to know environments and upstreams (3, 5, 9, the links).
 // Each rule is one function; `checkRole` lists them.
 
-import { asList, type DocumentOf } from "./documents.ts";
-import { type Reach, reachOf, risksOf } from "./reach.ts";
+import { type DocumentOf } from "./documents.ts";
+import { isGivenAt, type Reach, reachOf, risksOf } from "./reach.ts";
 import type { Environment, Upstream } from "./scope-set.ts";
+import { asList } from "./strict-object.ts";
 
 type RoleDocument = DocumentOf<"Role">;
 
@@ -18,6 +19,7 @@ export type Complain = (path: readonly PropertyKey[], message: string) => void;
 export function checkRole(role: RoleDocument, known: Known, complain: Complain): void {
   checkEnvironments(role, known, complain);
   checkCrossing(role, complain);
+  checkUses(role, known, complain);
   for (const [index, permission] of role.permissions.entries()) {
     const at: Complain = (path, message) => complain(["permissions", index, ...path], message);
     const reach = reachOf(permission, known.upstreams);
@@ -30,7 +32,7 @@ export function unknownUpstream(name: string): string {
   return `expected a declared upstream, found "${name}": declare it with kind: Upstream`;
 }
 
-export function unknownEnvironment(name: string): string {
+function unknownEnvironment(name: string): string {
   return `expected a declared environment, found "${name}": declare it with kind: Environment`;
 }
 
@@ -76,6 +78,20 @@ function checkCrossing(role: RoleDocument, complain: Complain): void {
       );
     }
   }
+}
+
+/** Rule 9: uses are gateway calls, and a credential for a service works without the gateway. */
+function checkUses(role: RoleDocument, { upstreams }: Known, complain: Complain): void {
+  if (role.limits?.uses === undefined) return;
+  const reached = role.permissions.flatMap((permission) =>
+    reachOf(permission, upstreams).upstreams.filter((upstream) => isGivenAt(permission, upstream)),
+  );
+  const service = reached.find((upstream) => upstream.type === "service");
+  if (service === undefined) return;
+  complain(
+    ["limits", "uses"],
+    `expected no \`uses\`: an upstream of type service within reach, "${service.name}", is called without the gateway, so uses cannot be counted; take \`perMinute\`, or name the upstreams in \`resources\``,
+  );
 }
 
 function checkActions(

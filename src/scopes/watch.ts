@@ -1,4 +1,4 @@
-// Notices that a scopes folder, or a key file that it names, has changed, and hands over what it became once it has
+// Notices that a scopes folder, or a file that it names, has changed, and hands over what it became once it has
 // settled (semantics, rule 34). A file event only hurries it: a slow poll finds what events miss. One load at a time.
 
 import { createHash, type Hash } from "node:crypto";
@@ -6,7 +6,7 @@ import { createReadStream, type FSWatcher, watch } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { loadScopes, type LoadResult } from "./load.ts";
-import { MAX_KEY_FILE_BYTES } from "./key-document.ts";
+import { MAX_NAMED_FILE_BYTES } from "./named-files.ts";
 import { MAX_FILE_BYTES } from "./parse.ts";
 import { formatProblem, type Problem } from "./problem.ts";
 import { listYamlFiles } from "./read-folder.ts";
@@ -63,7 +63,7 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
   /** Digest; null: unknown, so that any set is a change. */
   let inForce: string | null = options.digest;
   let reported: string | null = null;
-  let keyFiles: readonly string[] = [];
+  let namedFiles: readonly string[] = [];
   /** Content of the last load that was handed over; null: look again whatever it is. */
   let handled: string | null = null;
   let waiting = new AbortController();
@@ -83,19 +83,19 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
   }
 
   async function settleAndLoad(): Promise<ReloadOutcome> {
-    let before = await readStamp(folder, keyFiles);
+    let before = await readStamp(folder, namedFiles);
     if (before === handled && callers.length === 0) return "unchanged";
     for (let reads = 0; !closed; reads++) {
       const hurried = callers.length > 0 && reads < MAX_HURRIED_READS;
       if (!hurried) await pause(settleMs);
-      const settled = await readStamp(folder, keyFiles);
+      const settled = await readStamp(folder, namedFiles);
       if (settled === before) {
         served = callers.length;
         const result = await load(folder);
-        const sameFiles = result.keyFiles.join("\0") === keyFiles.join("\0");
-        keyFiles = result.keyFiles;
-        const after = await readStamp(folder, keyFiles);
-        // Key files that were not known before have not been seen unchanged yet.
+        const sameFiles = result.namedFiles.join("\0") === namedFiles.join("\0");
+        namedFiles = result.namedFiles;
+        const after = await readStamp(folder, namedFiles);
+        // Files that were not known before have not been seen unchanged yet.
         if (sameFiles && after === settled) return await handOver(result, after);
         before = after;
       } else before = settled;
@@ -176,12 +176,12 @@ function openWatcher(folder: string, onEvent: () => void): FSWatcher | null {
 }
 
 /** SHA-256 over every file's path and bytes; what cannot be read stands there as its fault. */
-async function readStamp(folder: string, keyFiles: readonly string[]): Promise<string> {
+async function readStamp(folder: string, namedFiles: readonly string[]): Promise<string> {
   const { paths, problems } = listYamlFiles(folder);
   const hash = createHash("sha256");
   for (const problem of problems) hash.update(`problem ${formatProblem(problem)}\0`);
   for (const path of paths) await hashFile(hash, path, MAX_FILE_BYTES);
-  for (const path of keyFiles) await hashFile(hash, path, MAX_KEY_FILE_BYTES);
+  for (const path of namedFiles) await hashFile(hash, path, MAX_NAMED_FILE_BYTES);
   return hash.digest("hex");
 }
 

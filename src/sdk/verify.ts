@@ -16,7 +16,7 @@ import { createKeySet } from "./key-set.ts";
 import { findVoiding } from "./known-cutoffs.ts";
 import { loadKey } from "./load-key.ts";
 import { VerificationError } from "./verification-error.ts";
-import { createVerifiedCache } from "./verified-cache.ts";
+import { createVerifiedCache } from "../core/verified-cache.ts";
 import { describeCall, type VerifiedCall } from "./verified-call.ts";
 
 export { verifiedCall } from "./demand.ts";

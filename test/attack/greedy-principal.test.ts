@@ -14,8 +14,10 @@ const FORBIDDEN = {
 };
 const ALLOWED = { task: "t", permissions: [{ action: "domain:write", resource: "shop-staging:service/web" }] };
 let broker: TestBroker;
+/** Strikes would end it at the fifth refusal; what is left when they are off is tested here. */
+const NO_STRIKES = "kind: Settings\nstrikes: { refusals: 1000, window: 60s }\n";
 beforeEach(async () => {
-  broker = await startTestBroker();
+  broker = await startTestBroker({ scopes: { "settings.yaml": NO_STRIKES } });
 });
 afterEach(() => broker.close());
 

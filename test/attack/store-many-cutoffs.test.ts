@@ -9,6 +9,7 @@ import type { CutOffTarget } from "../../src/core/cutoff.ts";
 import { openSqliteStore, type SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { activate, cut, cutOffCommand, eventOf, grantFrom, issue, MINUTE, T0 } from "../contract/drafts.ts";
 import { idAt } from "../contract/ids-at.ts";
+import { makeVersionTwo } from "../contract/older-file.ts";
 
 const DAY = 24 * 60 * MINUTE;
 
@@ -113,6 +114,7 @@ describe("many cut-offs", () => {
     for (const target of targets) await cut(store, T0, target);
     await store.close();
     const db = new DatabaseSync(file);
+    makeVersionTwo(db);
     db.exec(
       "DROP INDEX cutoffs_by_version; DROP INDEX cutoffs_in_force; DROP INDEX cutoffs_to_forget;" +
         "DROP INDEX cutoffs_past; DROP INDEX cutoffs_past_end; ALTER TABLE cutoffs DROP COLUMN name;" +

@@ -6,6 +6,7 @@ import { cpus } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { benchDecide } from "./decide.ts";
+import { benchGateway } from "./gateway.ts";
 import { benchMint } from "./mint.ts";
 import { profileMint } from "./profile.ts";
 import type { Bench, Effort, Section } from "./report.ts";
@@ -23,6 +24,7 @@ const PARTS: Readonly<Record<string, (bench: Bench) => readonly Section[] | Prom
   mint: benchMint,
   decide: benchDecide,
   verify: benchVerify,
+  gateway: benchGateway,
   revocation: benchRevocation,
   start: benchStart,
 };

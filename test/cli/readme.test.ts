@@ -37,6 +37,7 @@ beforeAll(async () => {
   const address = `127.0.0.1:${await findFreePort()}`;
   env = { PATH: process.env["PATH"], HOME: process.env["HOME"], NO_COLOR: "1" };
   env["VALETKEY_LISTEN"] = address;
+  env["GITHUB_KEY"] = "a key that GitHub never gave";
   const child = spawn("npm", ["start"], { cwd: checkout, env, stdio: ["ignore", "pipe", "inherit"], detached: true });
   env["VALETKEY_URL"] = `http://${address}`;
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));

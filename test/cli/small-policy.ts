@@ -14,6 +14,10 @@ protected: false
 kind: Environment
 name: production
 ---
+# Tests that poll are refused often; strikes have tests of their own.
+kind: Settings
+strikes: { refusals: 1000, window: 60s }
+---
 kind: Agent
 name: coder
 owner: admin-1

@@ -3,9 +3,10 @@
 
 import type { Instant } from "../../src/core/clock.ts";
 import type { CutOffTarget } from "../../src/core/cutoff.ts";
-import { drawRandomPart } from "../../src/core/ids.ts";
+import { drawRandomPart, newId, type RequestId } from "../../src/core/ids.ts";
 import type { LeafDraft } from "../../src/core/leaf.ts";
 import type { ConsumedProof } from "../../src/core/proof.ts";
+import type { CallPort } from "../../src/gateway/call-port.ts";
 import type { GrantDraft, GrantPort, RateLimit, StoredGrant } from "../../src/grants/grant-port.ts";
 import type { RevocationPort } from "../../src/revocation/revocation-port.ts";
 
@@ -80,6 +81,23 @@ export function renew(
 
 export function release(port: GrantPort, at: Instant, grant: StoredGrant): ReturnType<GrantPort["release"]> {
   return port.release({ at, proof: proofAt(at), id: grant.id, agent: grant.agent, event: eventOf("grant.released") });
+}
+
+/** A call by this grant; `call` is a fresh one unless it is given. */
+export function begin(
+  port: CallPort,
+  at: Instant,
+  { id, agent }: Pick<StoredGrant, "id" | "agent">,
+  changes: Partial<Parameters<CallPort["beginCall"]>[0]> = {},
+): ReturnType<CallPort["beginCall"]> {
+  const call = changes.call ?? newId("req", at);
+  const event = eventOf("call.allowed", { request: call, grant: id });
+  const plain = { at, call, grant: id, agent, policyDigest: POLICY, uses: null, limit: null, event };
+  return port.beginCall({ ...plain, ...changes });
+}
+
+export function end(port: CallPort, at: Instant, call: RequestId): Promise<boolean> {
+  return port.endCall({ at, call, event: eventOf("call.forwarded", { request: call, status: 200 }) });
 }
 
 export function cutOffCommand(at: Instant, target: CutOffTarget, proof: ConsumedProof | null = proofAt(at)) {

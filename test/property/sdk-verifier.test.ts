@@ -13,7 +13,7 @@ import {
   UNKNOWN_FEED,
 } from "../../src/sdk/feed-state.ts";
 import { listCutOffs } from "../../src/sdk/known-cutoffs.ts";
-import { createVerifiedCache } from "../../src/sdk/verified-cache.ts";
+import { createVerifiedCache } from "../../src/core/verified-cache.ts";
 import { createVerifier, type Verifier } from "../../src/sdk/verify.ts";
 import { AUDIENCE, type FeedStandIn, makeClock, startFeedStandIn } from "../support/signed-feed.ts";
 

@@ -17,6 +17,7 @@ interface ModelGrant {
   readonly issuedAt: number;
   readonly endsAt: number;
   released: boolean;
+  calls: number;
 }
 
 interface ModelCutOff {
@@ -33,10 +34,12 @@ export interface Model {
   readonly cutOffs: ModelCutOff[];
   readonly frozen: Set<string>;
   readonly uses: { readonly who: string; readonly at: number }[];
+  /** Numbers of calls, in the order in which they were begun. */
+  readonly open: number[];
 }
 
 export function createModel(instant: number): Model {
-  return { instant, lastBefore: 0, grants: [], cutOffs: [], frozen: new Set(), uses: [] };
+  return { instant, lastBefore: 0, grants: [], cutOffs: [], frozen: new Set(), uses: [], open: [] };
 }
 
 function matches(target: Target, agent: string, task: string, role: string, number: number | null): boolean {
@@ -90,13 +93,53 @@ export function modelIssue(
   if (model.frozen.has(agent)) return "agent_frozen";
   if (model.cutOffs.some((each) => each.closed && matches(each.target, agent, task, role, null))) return "cut_off";
   const instant = Math.max(at, model.instant, model.lastBefore + 1);
-  const who = `${agent}/${role}`;
-  if (model.uses.filter((use) => use.who === who && use.at > instant - 60_000).length >= perMinute)
-    return "limit_reached";
+  if (!hasRoom(model, agent, role, instant, perMinute)) return "limit_reached";
   model.instant = instant;
-  model.uses.push({ who, at: instant });
-  model.grants.push({ agent, task, role, issuedAt: instant, endsAt: instant + ttlMs, released: false });
+  model.uses.push({ who: `${agent}/${role}`, at: instant });
+  model.grants.push({ agent, task, role, issuedAt: instant, endsAt: instant + ttlMs, released: false, calls: 0 });
   return "issued";
+}
+
+function hasRoom(model: Model, agent: string, role: string, instant: number, perMinute: number): boolean {
+  const who = `${agent}/${role}`;
+  return model.uses.filter((use) => use.who === who && use.at > instant - 60_000).length < perMinute;
+}
+
+/** `call` is a number of the caller's. `perMinute` null: not counted. */
+export function modelBegin(
+  model: Model,
+  at: number,
+  agent: string,
+  number: number,
+  call: number,
+  uses: number | null,
+  perMinute: number | null,
+): string {
+  const grant = model.grants[number];
+  if (at < model.instant - 30_000) return "clock_behind";
+  if (model.frozen.has(agent)) return "agent_frozen";
+  if (grant === undefined) return "not_found";
+  const instant = Math.max(at, model.instant);
+  const { task, role } = grant;
+  const cutOff = model.cutOffs[voiding(model, number)];
+  if (cutOff !== undefined && !isForgotten(model, cutOff)) return "cut_off";
+  if (model.cutOffs.some((each) => each.closed && matches(each.target, agent, task, role, number))) return "cut_off";
+  if (grant.released || grant.endsAt <= instant) return "ended";
+  if (uses !== null && grant.calls >= uses) return "uses_exhausted";
+  if (perMinute !== null && !hasRoom(model, agent, role, instant, perMinute)) return "limit_reached";
+  model.instant = instant;
+  grant.calls++;
+  if (perMinute !== null) model.uses.push({ who: `${agent}/${role}`, at: instant });
+  model.open.push(call);
+  return "begun";
+}
+
+export function modelEnd(model: Model, at: number, call: number): boolean {
+  const place = model.open.indexOf(call);
+  if (place < 0) return false;
+  model.open.splice(place, 1);
+  model.instant = Math.max(at, model.instant);
+  return true;
 }
 
 export function modelRenew(model: Model, at: number, agent: string, number: number): string {

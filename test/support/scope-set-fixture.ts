@@ -68,6 +68,7 @@ export function makeScopeSet(spec: ScopeSetSpec): ScopeSet {
     resources,
     roles: new Map(roles.map((role) => [role.name, role])),
     principals: new Map(),
+    settings: { strikes: { refusals: 5, windowSeconds: 60 } },
     rolesFor: (agent, action) =>
       roles.filter((role) => role.selectsAgent(agent) && role.permissions.some(({ actions }) => actions.has(action))),
     warnings: [],
@@ -114,6 +115,7 @@ function makeRole(spec: RoleSpec, resources: readonly Resource[]): Role {
     permissions,
     ttl: { defaultSeconds: 600, maxSeconds: 1800, credentialSeconds: 300, ...spec.ttl },
     perMinute: null,
+    uses: null,
     breadth: spec.breadth ?? pairs.size,
   };
 }

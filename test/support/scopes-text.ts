@@ -2,7 +2,8 @@
 
 import { generateKeyPairSync } from "node:crypto";
 import { type BuildResult, buildScopeSet } from "../../src/scopes/build.ts";
-import { type KeyFileRead, parseDocuments, type SourceFile } from "../../src/scopes/parse.ts";
+import type { FileRead, ReadNamedFile } from "../../src/scopes/named-files.ts";
+import { parseDocuments, type SourceFile } from "../../src/scopes/parse.ts";
 import { formatProblem } from "../../src/scopes/problem.ts";
 import type { ScopeSet } from "../../src/scopes/scope-set.ts";
 
@@ -69,19 +70,63 @@ id: bank:account/b
 labels: { environment: production }
 `;
 
+type Lines = Readonly<Record<string, string>>;
+
+/** One document from top-level keys; an empty value leaves its key out. */
+function documentText(keys: Lines): string {
+  return Object.entries(keys)
+    .filter(([, value]) => value !== "")
+    .map(([key, value]) => `${key}: ${value}`)
+    .join("\n");
+}
+
+const GATEWAY = {
+  kind: "Upstream",
+  credential: '{ secret: root, place: { header: authorization, prefix: "Bearer " } }',
+  actions: "{ thing:read: { risk: read }, thing:change: { risk: write }, thing:delete: { risk: destructive } }",
+};
+
+/** An upstream of type http that is fine, called `web`; its keys begin at line 1, in this order. */
+export function httpText(lines: Lines = {}): string {
+  return documentText({
+    ...GATEWAY,
+    name: "web",
+    type: "http",
+    origins: "[https://web.example]",
+    operations:
+      "[{ call: 'GET /things/{id}', action: thing:read, resource: 'thing/{id}' }, { call: 'PATCH /things/{id}', action: thing:change, resource: 'thing/{id}', body: json }, { call: 'DELETE /things/{id}', action: thing:delete, resource: 'thing/{id}' }]",
+    ...lines,
+  });
+}
+
+/** The same of type graphql, called `graph`. */
+export function graphqlText(lines: Lines = {}): string {
+  return documentText({
+    ...GATEWAY,
+    name: "graph",
+    type: "graphql",
+    origins: "[https://graph.example]",
+    path: "/graphql",
+    operations:
+      "[{ query: thing, action: thing:read, resource: 'thing/{id}', select: 'id name' }, { mutation: change, action: thing:change, resource: 'thing/{id}' }, { mutation: remove, action: thing:delete, resource: 'thing/{id}' }]",
+    ...lines,
+  });
+}
+
+export function resourceText(id: string, labels: string): string {
+  return documentText({ kind: "Resource", id, labels });
+}
+
 /** A role that is fine; `lines` replaces or adds top-level keys. */
-export function roleText(lines: Readonly<Record<string, string>> = {}): string {
-  const keys = {
+export function roleText(lines: Lines = {}): string {
+  return documentText({
     kind: "Role",
     name: "reader",
     agents: "{ team: platform }",
     environments: "[staging]",
     permissions: "[{ actions: [volume:read], resources: { type: volume } }]",
     ...lines,
-  };
-  return Object.entries(keys)
-    .map(([key, value]) => `${key}: ${value}`)
-    .join("\n");
+  });
 }
 
 const ROLES = roleText();
@@ -96,19 +141,16 @@ export function baseFiles(): SourceFile[] {
   ];
 }
 
-export const noKeyFiles = (): KeyFileRead => ({ outcome: "missing" });
+export const noKeyFiles = (): FileRead => ({ outcome: "missing" });
 
-export function buildFiles(
-  files: readonly SourceFile[],
-  readKeyFile: (path: string) => KeyFileRead = noKeyFiles,
-): BuildResult {
-  const parsed = parseDocuments(files, readKeyFile);
+export function buildFiles(files: readonly SourceFile[], readFile: ReadNamedFile = noKeyFiles): BuildResult {
+  const parsed = parseDocuments(files, readFile);
   return "problems" in parsed ? parsed : buildScopeSet(parsed.documents);
 }
 
 /** The working set and one more file, `scopes/x.yaml`. */
-export function buildWith(text: string, readKeyFile: (path: string) => KeyFileRead = noKeyFiles): BuildResult {
-  return buildFiles([...baseFiles(), { path: "scopes/x.yaml", text }], readKeyFile);
+export function buildWith(text: string, readFile: ReadNamedFile = noKeyFiles): BuildResult {
+  return buildFiles([...baseFiles(), { path: "scopes/x.yaml", text }], readFile);
 }
 
 /** Formatted problems; empty when there is a set. */

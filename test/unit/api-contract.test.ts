@@ -35,6 +35,8 @@ const GOOD: Record<string, Record<string, unknown>> = {
   "the body of unfreeze": { reason: "r" },
   "the query of readRecord": { after: "0", limit: "10" },
   "the body of rotateKeys": { compromised: true },
+  "the body of putSecret": { value: "a root key", origins: ["https://api.example.com"] },
+  "the body of addCanary": { like: "github", note: "in the old repository" },
 };
 
 /** Every path to an object inside a value, the value itself among them. */
@@ -185,7 +187,7 @@ const Operation = z.strictObject({
 });
 const Document = z.looseObject({
   openapi: z.literal("3.1.0"),
-  paths: z.record(z.string().startsWith("/"), z.record(z.enum(["get", "post", "delete"]), Operation.optional())),
+  paths: z.record(z.string().startsWith("/"), z.record(z.enum(["get", "post", "put", "delete"]), Operation.optional())),
 });
 
 describe("the OpenAPI document", () => {

@@ -4,6 +4,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { ConfigError, readServerConfig, SERVER_VARIABLES } from "../../src/config.ts";
+import { Secret } from "../../src/core/secret.ts";
+
+const STRIPE = "https://api.stripe.com";
+const GITHUB = "https://api.github.com";
+const UPLOADS = "https://uploads.github.com";
 
 /** What is wrong with this environment, a line a problem; none where it is good. */
 function problemsOf(env: Readonly<Record<string, string | undefined>>): readonly string[] {
@@ -27,6 +32,8 @@ describe("the configuration", () => {
       masterKeyFile: "/srv/.valetkey/master.key",
       maxTtlSeconds: 3600,
       keyRotationSeconds: 30 * 86_400,
+      secretReferences: { env: [], files: null, ownFolders: ["/srv/.valetkey", "/srv/scopes"] },
+      gatewayListeners: [],
     });
   });
 
@@ -39,9 +46,16 @@ describe("the configuration", () => {
       VALETKEY_MASTER_KEY_FILE: "/run/key",
       VALETKEY_MAX_TTL: "24h",
       VALETKEY_KEY_ROTATION: "7d",
+      VALETKEY_SECRETS_ENV: `STRIPE_KEY=${STRIPE}  GITHUB=${GITHUB},${UPLOADS}\n`,
+      VALETKEY_SECRETS_FILES: `/mounted stripe=${STRIPE} Git.hub_1-a=${GITHUB}`,
+      VALETKEY_GATEWAY_LISTEN: "github=127.0.0.1:8431 stripe=[::1]:0",
     };
     expect(Object.keys(env).toSorted()).toEqual(SERVER_VARIABLES.toSorted());
-    expect(readServerConfig(env, "/srv")).toEqual({
+    const values = { STRIPE_KEY: "the-stripe-key\n", GITHUB: "the-github-key", OTHER: "not-listed" };
+    const config = readServerConfig({ ...env, ...values }, "/srv");
+    const captured = config.secretReferences.env.map(({ value }) => Buffer.from(value.reveal()).toString());
+    expect(captured).toEqual(["the-stripe-key", "the-github-key"]);
+    expect(config).toEqual({
       issuer: "https://valetkey.example/team-a",
       host: "::",
       port: 443,
@@ -50,6 +64,24 @@ describe("the configuration", () => {
       masterKeyFile: "/run/key",
       maxTtlSeconds: 86_400,
       keyRotationSeconds: 604_800,
+      secretReferences: {
+        env: [
+          { name: "STRIPE_KEY", origins: [STRIPE], value: expect.any(Secret) },
+          { name: "GITHUB", origins: [GITHUB, UPLOADS], value: expect.any(Secret) },
+        ],
+        files: {
+          folder: "/mounted",
+          names: [
+            { name: "stripe", origins: [STRIPE] },
+            { name: "Git.hub_1-a", origins: [GITHUB] },
+          ],
+        },
+        ownFolders: ["/run", "/data", "/etc/scopes"],
+      },
+      gatewayListeners: [
+        { upstream: "github", host: "127.0.0.1", port: 8431 },
+        { upstream: "stripe", host: "::1", port: 0 },
+      ],
     });
   });
 
@@ -190,12 +222,20 @@ describe("docs/configuration.md", () => {
     for (const name of clients) expect(documented).toContain(name);
   });
 
+  const WITHOUT_DEFAULT = [
+    "VALETKEY_ISSUER",
+    "VALETKEY_SECRETS_ENV",
+    "VALETKEY_SECRETS_FILES",
+    "VALETKEY_GATEWAY_LISTEN",
+  ];
+
   it("names the defaults that apply: with them set, nothing changes", () => {
     const defaults = rows.flatMap(([, name = "", cell = ""]) => {
       const [, value] = /^`(.+)`$/.exec(cell) ?? [];
       return value === undefined || !SERVER_VARIABLES.includes(name) ? [] : [[name, value] as const];
     });
-    expect(defaults.length).toBe(SERVER_VARIABLES.length - 1);
+    expect(defaults.length).toBe(SERVER_VARIABLES.length - WITHOUT_DEFAULT.length);
+    for (const name of WITHOUT_DEFAULT) expect(defaults.map(([known]) => known)).not.toContain(name);
     expect(readServerConfig(Object.fromEntries(defaults), "/srv")).toEqual(readServerConfig({}, "/srv"));
     for (const [name, value] of defaults) {
       const other = readServerConfig({ [name]: value }, "/srv");

@@ -103,7 +103,7 @@ describe("loadScopes", () => {
     );
     const key = join(root, "keys/x.pub.jwk");
     const missing = await loadScopes(folder);
-    expect(missing.keyFiles).toEqual([key]);
+    expect(missing.namedFiles).toEqual([key]);
     expect(setOf(missing).principals.get("x")?.keys).toEqual([]);
     mkdirSync(join(root, "keys"));
     writeFileSync(key, newKey());

@@ -102,12 +102,6 @@ const REFUSED: readonly (readonly [rule: string, text: string, place: string, me
     "5:75",
     "leave `requires` out",
   ],
-  [
-    "limits.uses on a service",
-    roleText({ limits: "{ uses: 3 }" }),
-    "6:11",
-    "expected no `uses`: an upstream of type service",
-  ],
   ["a limit of 0", roleText({ limits: "{ perMinute: 0 }" }), "6:22", "expected at least 1, found 0"],
   ["a duration of 0", roleText({ ttl: "{ max: 0s }" }), "6:13", "expected a duration"],
   ["a default ttl beyond its max", roleText({ ttl: "{ default: 31m, max: 30m }" }), "6:17", "at most `max`"],

@@ -133,9 +133,10 @@ export function openForWriting(named: string): OwnedDatabase {
     const version = checkIdentity(db, file);
     chmodSync(file, 0o600);
     tune(db, WRITER_CACHE_KIB);
+    // Secure delete: what is deleted is overwritten with zeros, freed pages too, so that no sealed bytes stay behind.
     db.exec(
       `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};` +
-        `PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}`,
+        `PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}; PRAGMA secure_delete = ON`,
     );
     migrate(db, version);
   } catch (error) {

@@ -1,11 +1,12 @@
 // The transitions of grants: issue, simulate, renew, release. Each opens with its checks in the order of the contract;
 // what follows the last check cannot refuse. Never decides policy: that was done, under the digest that is checked here.
 
-import { CLOCK_TOLERANCE_MS, type Instant } from "../../core/clock.ts";
+import type { Instant } from "../../core/clock.ts";
 import type { CutOffSubject } from "../../core/cutoff.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { makeId } from "../../core/ids.ts";
-import type { GrantDraft, GrantPort, GrantRefused, RateLimit, StoredGrant } from "../../grants/grant-port.ts";
+import type { GrantDraft, GrantPort, GrantRefused, StoredGrant } from "../../grants/grant-port.ts";
+import { addUse, checkClock, checkLimit, checkStanding } from "./checks.ts";
 import { grantOf, subjectOf } from "./rows.ts";
 import { checkProof, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
 
@@ -102,14 +103,7 @@ function checkBasics(
   policyDigest: string,
   agent: string,
 ): GrantRefused | null {
-  const { meta, frozen } = tx.state;
-  if (at < meta.instant - CLOCK_TOLERANCE_MS) return { outcome: "clock_behind", instant: meta.instant };
-  const unusable = checkProof(tx, at, proof);
-  if (unusable !== null) return unusable;
-  if (meta.policy_digest === "" || meta.policy_digest !== policyDigest) {
-    return { outcome: "policy_changed", digest: meta.policy_digest === "" ? null : meta.policy_digest };
-  }
-  return frozen.has(agent) ? { outcome: "agent_frozen" } : null;
+  return checkClock(tx, at) ?? checkProof(tx, at, proof) ?? checkStanding(tx, policyDigest, agent);
 }
 
 function requestSubject(grant: GrantDraft): CutOffSubject {
@@ -135,19 +129,6 @@ function checkParents(tx: Transaction, grant: GrantDraft, instant: Instant): Sto
 function findGrant(tx: Transaction, id: string): StoredGrant | null {
   const row = tx.sql.findGrant.get(id);
   return row === undefined ? null : grantOf(row);
-}
-
-/** Any 60 s hold at most `perMinute` uses. */
-function checkLimit(tx: Transaction, limit: RateLimit | null, instant: Instant): GrantRefused | null {
-  const waitMs = limit === null ? 0 : tx.rates.waitMs(limit, instant);
-  return waitMs <= 0 ? null : { outcome: "limit_reached", retryAfterSeconds: Math.ceil(waitMs / 1000) };
-}
-
-/** Follows the event of the use: the record's length tells uses of one instant apart. */
-function addUse(tx: Transaction, limit: RateLimit | null, instant: Instant): void {
-  if (limit === null) return;
-  write(tx, tx.sql.addUse, instant, tx.state.head.seq, limit.agent, limit.role);
-  tx.rates.count(limit, instant);
 }
 
 function addGrant(tx: Transaction, id: string, grant: GrantDraft, endsAt: Instant): void {

@@ -13,7 +13,18 @@ import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
 import { MASTER_KEY_CHECK } from "./key-writes.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
 import { isForgotten } from "./revocation-writes.ts";
-import { cutOffOf, keyOf, type KeyOnWire } from "./rows.ts";
+import {
+  type CanaryOnWire,
+  canaryOf,
+  cutOffOf,
+  keyOf,
+  type KeyOnWire,
+  type OpenCall,
+  openCallOf,
+  secretOf,
+  type SecretOnWire,
+} from "./rows.ts";
+import { versionOf } from "./secret-writes.ts";
 import { loadCutOffs } from "./writer-state.ts";
 
 export function openReader(file: string): Handler {
@@ -71,6 +82,10 @@ function prepareQuestions(db: DatabaseSync) {
   const retiredRows = db.prepare("SELECT id FROM keys WHERE state = 'retired' ORDER BY retired_number");
   const proof = db.prepare("SELECT 1 FROM proofs WHERE forget_at = ? AND key = ?");
   const lateProof = db.prepare("SELECT 1 FROM late_proofs WHERE key = ?");
+  const secretRows = db.prepare("SELECT * FROM secrets ORDER BY name");
+  const secretVersion = db.prepare("SELECT version FROM secret_versions WHERE name = ?");
+  const canaryRows = db.prepare("SELECT * FROM canaries ORDER BY created_at, id");
+  const openCallRows = db.prepare("SELECT call, leaf FROM open_calls JOIN record USING (seq) ORDER BY seq LIMIT ?");
   let known = { version: -1, cutOffs: createCutOffIndex() };
 
   function number(key: string): number {
@@ -136,5 +151,10 @@ function prepareQuestions(db: DatabaseSync) {
     },
     knowsProof: ({ forgetAt, key }: ConsumedProof): boolean =>
       proof.get(forgetAt, key) !== undefined || lateProof.get(key) !== undefined,
+
+    secrets: (): SecretOnWire[] => secretRows.all().map(secretOf),
+    lastSecretVersion: (name: string): number => versionOf(secretVersion.get(name)),
+    canaries: (): CanaryOnWire[] => canaryRows.all().map(canaryOf),
+    openCalls: (limit: number): OpenCall[] => openCallRows.all(limit).map(openCallOf),
   };
 }

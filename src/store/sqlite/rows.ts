@@ -2,10 +2,12 @@
 
 import type { SQLOutputValue } from "node:sqlite";
 import type { CutOffSubject, CutOffTarget } from "../../core/cutoff.ts";
-import { type GrantId, instantOf, type RevocationId } from "../../core/ids.ts";
+import { type CanaryId, type GrantId, instantOf, type RequestId, type RevocationId } from "../../core/ids.ts";
+import { PLACED_FIELDS } from "../../core/leaf.ts";
 import type { StoredGrant } from "../../grants/grant-port.ts";
 import type { StoredCutOff } from "../../revocation/revocation-port.ts";
 import type { KeyPurpose, KeyState } from "../../secrets/key-port.ts";
+import type { StoredCanary, StoredSecret } from "../../secrets/secret-port.ts";
 
 type Row = Record<string, SQLOutputValue>;
 
@@ -50,6 +52,35 @@ interface KeyRow {
   readonly state_at: number;
 }
 
+interface SecretRow {
+  readonly name: string;
+  readonly version: number;
+  readonly origins: string;
+  readonly sealed_key: Uint8Array;
+  readonly sealed_value: Uint8Array;
+  readonly created_at: number;
+  readonly created_by: string;
+}
+
+interface CanaryRow {
+  readonly id: CanaryId;
+  readonly kind: string;
+  readonly note: string | null;
+  readonly hash: Uint8Array;
+  readonly created_at: number;
+  readonly created_by: string;
+}
+
+/** What a call needs to know of a grant. */
+export interface CalledGrant {
+  readonly subject: CutOffSubject;
+  readonly parents: readonly string[];
+  readonly endsAt: number;
+  readonly endedAt: number | null;
+  /** Calls of this grant and its children. */
+  readonly uses: number;
+}
+
 /** A key whose sealed half is base64 text: what crosses between threads. */
 export interface KeyOnWire {
   readonly id: `key_${string}`;
@@ -59,6 +90,22 @@ export interface KeyOnWire {
   readonly sealed: string;
   readonly createdAt: number;
   readonly stateAt: number;
+}
+
+/** With its bytes as base64 text. */
+export interface SecretOnWire extends Omit<StoredSecret, "sealedKey" | "sealedValue"> {
+  readonly sealedKey: string;
+  readonly sealedValue: string;
+}
+
+/** With its bytes as base64 text. */
+export interface CanaryOnWire extends Omit<StoredCanary, "hash"> {
+  readonly hash: string;
+}
+
+export interface OpenCall {
+  readonly call: RequestId;
+  readonly fields: Readonly<Record<string, unknown>>;
 }
 
 export function namesFromJson(text: SQLOutputValue): readonly string[] {
@@ -103,6 +150,16 @@ export function subjectOf(grant: StoredGrant): CutOffSubject {
   return { grants: [...grant.parents, grant.id], agents: [agent], task, role, environments, upstream };
 }
 
+export function calledGrantOf(id: string, columns: Row): CalledGrant {
+  // The grants table is STRICT and these are columns of it.
+  const row = columns as object as GrantRow & { readonly uses: number };
+  const { agent, task, role, upstream, uses } = row;
+  const parents = row.parents === "[]" ? [] : namesFromJson(row.parents);
+  const environments = namesFromJson(row.environments);
+  const subject = { grants: [...parents, id], agents: [agent], task, role, environments, upstream };
+  return { subject, parents, endsAt: row.ends_at, endedAt: row.ended_at, uses };
+}
+
 export function cutOffOf(columns: Row): StoredCutOff {
   // The cutoffs table is STRICT and has these columns.
   const row = columns as object as CutOffRow;
@@ -128,8 +185,42 @@ export function keyOf(columns: Row): KeyOnWire {
     state: row.state,
     // A JWK, by `changeKeys`.
     publicJwk: JSON.parse(row.public_jwk) as KeyOnWire["publicJwk"],
-    sealed: Buffer.from(row.sealed).toString("base64"),
+    sealed: toBase64(row.sealed),
     createdAt: row.created_at,
     stateAt: row.state_at,
   };
+}
+
+export function secretOf(columns: Row): SecretOnWire {
+  // The secrets table is STRICT and has these columns.
+  const row = columns as object as SecretRow;
+  return {
+    name: row.name,
+    version: row.version,
+    origins: namesFromJson(row.origins),
+    sealedKey: toBase64(row.sealed_key),
+    sealedValue: toBase64(row.sealed_value),
+    createdAt: row.created_at,
+    createdBy: row.created_by,
+  };
+}
+
+export function canaryOf(columns: Row): CanaryOnWire {
+  // The canaries table is STRICT and has these columns.
+  const row = columns as object as CanaryRow;
+  const { id, kind: like, note } = row;
+  return { id, like, note, hash: toBase64(row.hash), createdAt: row.created_at, createdBy: row.created_by };
+}
+
+/** By the entry that began it, without what it got with its place. */
+export function openCallOf(columns: Row): OpenCall {
+  // The open_calls table is STRICT, and an entry of the record is an object.
+  const { call, leaf } = columns as object as { readonly call: RequestId; readonly leaf: string };
+  const fields = { ...(JSON.parse(leaf) as Record<string, unknown>) };
+  for (const name of PLACED_FIELDS) delete fields[name];
+  return { call, fields };
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }

@@ -117,4 +117,39 @@ CREATE TABLE late_proofs (
 CREATE INDEX late_proofs_by_end ON late_proofs (forget_at);
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST, SECOND];
+/** What the gateway needs: root credentials at rest, decoys, calls whose end is not known, and how often a grant was used. */
+const THIRD = `
+ALTER TABLE grants ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+
+-- Begun and not ended; what is known of one is the entry of the record that began it.
+CREATE TABLE open_calls (
+  call TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE secrets (
+  name TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  origins TEXT NOT NULL,
+  sealed_key BLOB NOT NULL,
+  sealed_value BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL
+) STRICT;
+-- Outlives the secret: a version is never given twice.
+CREATE TABLE secret_versions (
+  name TEXT PRIMARY KEY,
+  version INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE canaries (
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,
+  note TEXT,
+  hash BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SECOND, THIRD];

@@ -1,21 +1,22 @@
-// The embedded engine: one SQLite file, a thread that writes and a thread that reads. The ports of five rooms in one
+// The embedded engine: one SQLite file, a thread that writes and a thread that reads. The ports of six rooms in one
 // value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
 
 import type { RecordPort } from "../../audit/record-port.ts";
-import type { Instant } from "../../core/clock.ts";
-import type { ConsumedProof } from "../../core/proof.ts";
+import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
 import type { ProofPort } from "../../identity/proof-port.ts";
 import type { GrantShape, RevocationPort } from "../../revocation/revocation-port.ts";
 import type { KeyPort, StoredKey } from "../../secrets/key-port.ts";
+import type { SecretPort, StoredCanary, StoredSecret } from "../../secrets/secret-port.ts";
 import type { WorkerTask } from "./protocol.ts";
 import type { ReaderCalls } from "./reader.ts";
-import type { KeyOnWire } from "./rows.ts";
+import type { CanaryOnWire, KeyOnWire, SecretOnWire } from "./rows.ts";
 import { createSeenProofs, type SeenProofs } from "./seen-proofs.ts";
+import { spend } from "./spend.ts";
 import { type Calls, type Starting, startThread, type Thread } from "./thread.ts";
 import type { WriterCalls, WriterReady } from "./writer.ts";
 
-export interface SqliteStore extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort {
+export interface SqliteStore extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort {
   /** True when nothing had been recorded or sealed in the file when it was opened. */
   readonly isEmpty: boolean;
   /** Answers what was asked before, then releases the file. */
@@ -46,6 +47,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     ...createRevocationPort(writer, reader, seen),
     ...createKeyPort(writer, reader, seen),
     ...createProofPort(writer, reader, seen),
+    ...createCallPort(writer, reader),
+    ...createSecretPort(writer, reader, seen),
     // The writer ends last: only then is the log folded into the file.
     close: () => writer.close(reader.close()),
   };
@@ -68,37 +71,11 @@ async function begin<Methods extends Calls<Methods>>(
 function stopWith(writer: Writer, reader: Reader): Reader {
   return {
     ...reader,
-    call(method, argument, options) {
+    call(method, argument, turn) {
       const gone = writer.gone();
-      return gone === null ? reader.call(method, argument, options) : Promise.reject(gone);
+      return gone === null ? reader.call(method, argument, turn) : Promise.reject(gone);
     },
   };
-}
-
-const REPLAYED = { outcome: "proof_replayed" } as const;
-/** Outcomes of writes that wrote nothing. `cut_off` says it by naming the revocation that refused. */
-const UNWRITTEN: ReadonlySet<string> = new Set([
-  "proof_replayed",
-  "clock_behind",
-  "policy_changed",
-  "agent_frozen",
-  "limit_reached",
-  "not_found",
-  "ended",
-]);
-
-/** Admits a write whose proof is unspent in this process; the writer decides the rest. */
-async function spend<Outcome extends { readonly outcome: string }>(
-  seen: SeenProofs,
-  { proof, at }: { readonly at: Instant; readonly proof: ConsumedProof | null },
-  act: () => Promise<Outcome>,
-): Promise<Outcome | typeof REPLAYED> {
-  if (proof === null) return act();
-  if (!seen.admitToWrite(proof, at)) return REPLAYED;
-  const answer = await act();
-  if (UNWRITTEN.has(answer.outcome) || (answer.outcome === "cut_off" && "revocation" in answer))
-    seen.returnUnspent(proof);
-  return answer;
 }
 
 function createRecordPort(writer: Writer, reader: Reader, seen: SeenProofs): RecordPort {
@@ -144,10 +121,9 @@ function addShape(shapes: Map<string, GrantShape>, shape: GrantShape): void {
 }
 
 function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs): RevocationPort {
-  const urgently = { urgent: true };
   return {
-    cutOff: (command) => spend(seen, command, () => writer.call("cutOff", command, urgently)),
-    freeze: (command) => spend(seen, command, () => writer.call("freeze", command, urgently)),
+    cutOff: (command) => spend(seen, command, () => writer.call("cutOff", command, "first")),
+    freeze: (command) => spend(seen, command, () => writer.call("freeze", command, "first")),
     unfreeze: (command) => spend(seen, command, () => writer.call("unfreeze", command)),
     reopen: (command) => spend(seen, command, () => writer.call("reopen", command)),
     findCutOff: (id) => reader.call("findCutOff", id),
@@ -170,7 +146,7 @@ function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs):
       }
       return [...shapes.values()];
     },
-    activatePolicy: (command) => writer.call("activatePolicy", command, urgently),
+    activatePolicy: (command) => writer.call("activatePolicy", command, "first"),
     async markSwept(digest) {
       await writer.call("markSwept", digest);
     },
@@ -182,21 +158,21 @@ function createKeyPort(writer: Writer, reader: Reader, seen: SeenProofs): KeyPor
   return {
     keys: async () => (await reader.call("keys", undefined)).map(keyFromWire),
     async changeKeys(command) {
-      const add = command.add.map((key) => ({ ...key, sealed: Buffer.from(key.sealed).toString("base64") }));
+      const add = command.add.map((key) => ({ ...key, sealed: toText(key.sealed) }));
       return spend(seen, command, () => writer.call("changeKeys", { ...command, add }));
     },
     async masterKeyCheck() {
       const sealed = await reader.call("masterKeyCheck", undefined);
-      return sealed === null ? null : new Uint8Array(Buffer.from(sealed, "base64"));
+      return sealed === null ? null : toBytes(sealed);
     },
     async writeMasterKeyCheck(sealed) {
-      await writer.call("writeMasterKeyCheck", Buffer.from(sealed).toString("base64"));
+      await writer.call("writeMasterKeyCheck", toText(sealed));
     },
   };
 }
 
 function keyFromWire(key: KeyOnWire): StoredKey {
-  return { ...key, sealed: new Uint8Array(Buffer.from(key.sealed, "base64")) };
+  return { ...key, sealed: toBytes(key.sealed) };
 }
 
 function createProofPort(writer: Writer, reader: Reader, seen: SeenProofs): ProofPort {
@@ -212,4 +188,47 @@ function createProofPort(writer: Writer, reader: Reader, seen: SeenProofs): Proo
       return true;
     },
   };
+}
+
+function createCallPort(writer: Writer, reader: Reader): CallPort {
+  return {
+    beginCall: (command) => writer.call("beginCall", command),
+    endCall: (command) => writer.call("endCall", command, "later"),
+    openCalls: (limit) => reader.call("openCalls", limit),
+  };
+}
+
+function createSecretPort(writer: Writer, reader: Reader, seen: SeenProofs): SecretPort {
+  return {
+    secrets: async () => (await reader.call("secrets", undefined)).map(secretFromWire),
+    lastSecretVersion: (name) => reader.call("lastSecretVersion", name),
+    async putSecret(command) {
+      const { sealedKey, sealedValue, ...rest } = command.secret;
+      const secret = { ...rest, sealedKey: toText(sealedKey), sealedValue: toText(sealedValue) };
+      return spend(seen, command, () => writer.call("putSecret", { ...command, secret }));
+    },
+    deleteSecret: (command) => spend(seen, command, () => writer.call("deleteSecret", command)),
+    canaries: async () => (await reader.call("canaries", undefined)).map(canaryFromWire),
+    async addCanary(command) {
+      const canary = { ...command.canary, hash: toText(command.canary.hash) };
+      return spend(seen, command, () => writer.call("addCanary", { ...command, canary }));
+    },
+    deleteCanary: (command) => spend(seen, command, () => writer.call("deleteCanary", command)),
+  };
+}
+
+function secretFromWire(secret: SecretOnWire): StoredSecret {
+  return { ...secret, sealedKey: toBytes(secret.sealedKey), sealedValue: toBytes(secret.sealedValue) };
+}
+
+function canaryFromWire(canary: CanaryOnWire): StoredCanary {
+  return { ...canary, hash: toBytes(canary.hash) };
+}
+
+function toText(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
+}
+
+function toBytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, "base64"));
 }

@@ -7,11 +7,16 @@ import { toBrokerError } from "./failure.ts";
 import { type Answer, type Call, CLOSE, type Greeting, type WorkerTask } from "./protocol.ts";
 
 const MAX_WAITING = 10_000;
-/** Revocations are admitted beyond the bound, and go first: a flood of requests must not keep them out. */
-const MAX_WAITING_URGENT = 12_000;
+/**
+ * Revocations are admitted beyond the bound, and go first: a flood of requests must not keep them out. So is what became
+ * of calls that were begun: it must not be lost.
+ */
+const MAX_WAITING_BEYOND = 12_000;
 const MAX_BATCH = 512;
 /** Batches under way: one that runs, one that waits for it. */
 const MAX_UNDER_WAY = 2;
+/** What nobody waits for shares others' transactions; where none comes, it gets one of its own after this time. */
+const LATER_MS = 10;
 
 interface Pending {
   readonly call: Call;
@@ -24,12 +29,14 @@ export type Calls<Methods> = {
   readonly [Name in keyof Methods]: { readonly argument: unknown; readonly result: unknown };
 };
 
+export type Turn = "first" | "soon" | "later";
+
 export interface Thread<Methods extends Calls<Methods>> {
   readonly ready: unknown;
   call<Name extends keyof Methods & string>(
     method: Name,
     argument: Methods[Name]["argument"],
-    options?: { readonly urgent: boolean },
+    turn?: Turn,
   ): Promise<Methods[Name]["result"]>;
   /** Why nothing is answered any more, or null. */
   gone(): BrokerError | null;
@@ -64,25 +71,31 @@ function createThread<Methods extends Calls<Methods>>(
   ready: unknown,
   exited: Promise<void>,
 ): Thread<Methods> {
-  const urgent: Pending[] = [];
-  const waiting: Pending[] = [];
+  const queues: Readonly<Record<Turn, Pending[]>> = { first: [], soon: [], later: [] };
+  const { first, soon, later } = queues;
   /** Batches that were sent and not answered, oldest first. */
   const sent: Pending[][] = [];
   let isScheduled = false;
+  let isTimed = false;
+  /** What came for later has waited long enough. */
+  let isDue = false;
   let isClosing = false;
   let mayEnd = false;
   let gone: BrokerError | null = null;
 
   function die(detail: string): void {
     gone ??= new BrokerError("store_unavailable", detail);
-    for (const pending of [...sent.splice(0).flat(), ...urgent.splice(0), ...waiting.splice(0)]) pending.reject(gone);
+    for (const pending of [...sent.splice(0).flat(), ...first.splice(0), ...soon.splice(0), ...later.splice(0)])
+      pending.reject(gone);
   }
 
   function send(): void {
     isScheduled = false;
-    while (sent.length < MAX_UNDER_WAY && urgent.length + waiting.length > 0) {
-      const batch = urgent.splice(0, MAX_BATCH);
-      batch.push(...waiting.splice(0, MAX_BATCH - batch.length));
+    while (sent.length < MAX_UNDER_WAY && first.length + soon.length + (isDue || mayEnd ? later.length : 0) > 0) {
+      const batch = first.splice(0, MAX_BATCH);
+      batch.push(...soon.splice(0, MAX_BATCH - batch.length));
+      batch.push(...later.splice(0, MAX_BATCH - batch.length));
+      if (later.length === 0) isDue = false;
       sent.push(batch);
       worker.postMessage(JSON.stringify(batch.map((pending) => pending.call)), []);
     }
@@ -94,6 +107,16 @@ function createThread<Methods extends Calls<Methods>>(
     if (isScheduled) return;
     isScheduled = true;
     setImmediate(send);
+  }
+
+  function scheduleLater(): void {
+    if (isTimed) return;
+    isTimed = true;
+    setTimeout(() => {
+      isTimed = false;
+      isDue = later.length > 0;
+      send();
+    }, LATER_MS);
   }
 
   worker.on("message", (text: string) => {
@@ -116,18 +139,20 @@ function createThread<Methods extends Calls<Methods>>(
   return {
     ready,
     gone: () => gone,
-    call(method, argument, options = { urgent: false }) {
+    call(method, argument, turn = "soon") {
       if (gone !== null) return Promise.reject(gone);
       if (isClosing) return Promise.reject(new BrokerError("store_unavailable", "the store is closed"));
-      if (urgent.length + waiting.length >= (options.urgent ? MAX_WAITING_URGENT : MAX_WAITING)) {
+      const waiting = first.length + soon.length + later.length;
+      if (waiting >= (turn === "soon" ? MAX_WAITING : MAX_WAITING_BEYOND)) {
         return Promise.reject(
           new BrokerError("store_unavailable", "the store has too much to do", { retryAfterSeconds: 1 }),
         );
       }
       return new Promise((resolve, reject) => {
         const pending = { call: [method, argument], resolve, reject } as const;
-        (options.urgent ? urgent : waiting).push(pending);
-        schedule();
+        queues[turn].push(pending);
+        if (turn === "later") scheduleLater();
+        else schedule();
       });
     },
     async close(last = Promise.resolve()) {

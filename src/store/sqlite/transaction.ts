@@ -28,6 +28,12 @@ const STATEMENTS = {
   findGrant: "SELECT * FROM grants WHERE id = ?",
   endGrant: "UPDATE grants SET ended_at = ?, ended_by = ?, version = version + 1 WHERE id = ?",
 
+  findCalledGrant:
+    "SELECT agent, task, role, upstream, environments, parents, ends_at, ended_at, uses FROM grants WHERE id = ?",
+  countCall: "UPDATE grants SET uses = uses + 1 WHERE id = ?",
+  openCall: "INSERT INTO open_calls (call, seq) VALUES (?, ?)",
+  closeCall: "DELETE FROM open_calls WHERE call = ?",
+
   addUse: "INSERT INTO uses (instant, n, agent, role) VALUES (?, ?, ?, ?)",
 
   addCutOff:
@@ -49,6 +55,17 @@ const STATEMENTS = {
     "INSERT INTO keys (id, purpose, state, public_jwk, sealed, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
   moveKey: "UPDATE keys SET state = ?, state_at = ? WHERE id = ?",
   retireKey: "UPDATE keys SET state = 'retired', state_at = ?, retired_number = ?, sealed = x'' WHERE id = ?",
+
+  findSecretVersion: "SELECT version FROM secret_versions WHERE name = ?",
+  setSecretVersion:
+    "INSERT INTO secret_versions (name, version) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+  addSecret:
+    "INSERT INTO secrets (name, version, origins, sealed_key, sealed_value, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
+  findSecret: "SELECT 1 FROM secrets WHERE name = ?",
+  deleteSecret: "DELETE FROM secrets WHERE name = ?",
+  addCanary: "INSERT INTO canaries (id, kind, note, hash, created_at, created_by) VALUES (?, ?, ?, ?, ?, ?)",
+  findCanary: "SELECT 1 FROM canaries WHERE id = ?",
+  deleteCanary: "DELETE FROM canaries WHERE id = ?",
 
   pruneProofs:
     "DELETE FROM proofs WHERE (forget_at, key) IN (SELECT forget_at, key FROM proofs WHERE forget_at < ? ORDER BY forget_at LIMIT ?)",

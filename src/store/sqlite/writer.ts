@@ -2,6 +2,7 @@
 // Never answers a call before its transaction is durable; where one fails, its neighbours still get their own.
 
 import type { DatabaseSync } from "node:sqlite";
+import { beginCall, endCall } from "./call-writes.ts";
 import { openForWriting } from "./database.ts";
 import { type Failure, isStoreFailure, toBrokerError, toFailure } from "./failure.ts";
 import { issue, release, renew, simulate } from "./grant-writes.ts";
@@ -9,6 +10,7 @@ import { append, changeKeys, MASTER_KEY_CHECK, rememberProof, writeMasterKeyChec
 import { prune } from "./prune.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
 import { activatePolicy, cutOff, freeze, markSwept, reopen, unfreeze } from "./revocation-writes.ts";
+import { addCanary, deleteCanary, deleteSecret, putSecret } from "./secret-writes.ts";
 import { prepareTransaction, saveMeta, type Transaction } from "./transaction.ts";
 import { loadState } from "./writer-state.ts";
 
@@ -27,6 +29,12 @@ const TRANSITIONS = {
   changeKeys,
   writeMasterKeyCheck,
   rememberProof,
+  beginCall,
+  endCall,
+  putSecret,
+  deleteSecret,
+  addCanary,
+  deleteCanary,
 };
 
 /** The writer's methods as the main thread sees them. */
