@@ -30,7 +30,7 @@ export async function readBody(stream: Readable, { maxBytes, timeoutMs, contentL
   if (stream.destroyed || stream.readableEnded) throw brokenOff();
   return new Promise<Buffer>((resolve, reject) => {
     // Copied together as it comes: the pieces that a slow sender makes would each keep a whole read buffer alive.
-    let body = Buffer.alloc(Math.min(FIRST_BYTES, maxBytes));
+    let body = Buffer.allocUnsafe(Math.min(contentLength ?? FIRST_BYTES, FIRST_BYTES, maxBytes));
     let length = 0;
     const stop = (): void => {
       clearTimeout(timer);
@@ -45,7 +45,7 @@ export async function readBody(stream: Readable, { maxBytes, timeoutMs, contentL
       const end = length + chunk.length;
       if (end > maxBytes) return refuse(tooLarge());
       if (end > body.length) {
-        const larger = Buffer.alloc(Math.min(Math.max(2 * body.length, end), maxBytes));
+        const larger = Buffer.allocUnsafe(Math.min(Math.max(2 * body.length, end), maxBytes));
         body.copy(larger, 0, 0, length);
         body = larger;
       }

@@ -117,9 +117,11 @@ function isDotOrEmpty(piece: string): boolean {
   return piece === "" || piece === "." || piece === "..";
 }
 
+const ASCII = /^[\x20-\x7e]*$/;
+
 /** As servers compare that do not care for case or compatibility forms. */
 function fold(value: string): string {
-  return value.normalize("NFKC").toLowerCase();
+  return (ASCII.test(value) ? value : value.normalize("NFKC")).toLowerCase();
 }
 
 /** Null where any part of the path is not canonical. */

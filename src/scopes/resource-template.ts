@@ -79,16 +79,19 @@ export function readArgument(
       return { fault: `expected an object as ${names.slice(0, index).join(".")}` };
     }
     // Servers that do not care for case, or trim names, would take another member for this one.
-    const alike = Object.keys(value).find((other) => other !== name && foldName(other) === foldName(name));
+    const folded = foldName(name);
+    const alike = Object.keys(value).find((other) => other !== name && foldName(other) === folded);
     if (alike !== undefined) return { fault: `expected ${names.slice(0, index + 1).join(".")} in one spelling` };
     value = Object.hasOwn(value, name) ? value[name] : undefined;
   }
   return { value };
 }
 
+const PLAIN_NAME = /^[a-z0-9_]*$/;
+
 /** As the most lenient server compares names. */
 function foldName(name: string): string {
-  return name.normalize("NFKC").trim().toLowerCase().toUpperCase();
+  return PLAIN_NAME.test(name) ? name : name.normalize("NFKC").trim().toLowerCase().toUpperCase().toLowerCase();
 }
 
 /**

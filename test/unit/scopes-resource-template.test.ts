@@ -157,6 +157,17 @@ describe("a filled resource", () => {
   });
 });
 
+describe("a placeholder's argument", () => {
+  it.each([
+    ["in another case", { id: "stg", ID: "prod" }],
+    ["with space around it", { id: "stg", " id": "prod" }],
+    ["in full-width letters", { id: "stg", "\uff49\uff44": "prod" }],
+  ])("is refused beside one that a lenient server takes for it: %s", (_what, given) => {
+    expect(fill("volume/{id}", given)).toHaveProperty("fault");
+    expect(fill("volume/{input.id}", { input: given })).toHaveProperty("fault");
+  });
+});
+
 describe("a matched resource", () => {
   it.each([
     ["volume/{id}", "up:volume/v1", { id: "v1" }],
