@@ -8,7 +8,8 @@ import { createBudget } from "../identity/budget.ts";
 import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { GatewayUpstream, ScopeSet } from "../scopes/scope-set.ts";
 import type { RootSecrets } from "../secrets/root-secrets.ts";
-import { createEgress, type Egress, EgressError } from "./egress.ts";
+import type { Egress } from "./egress.ts";
+import { EgressError } from "./egress-error.ts";
 import { forwardCall, type GatewayDependencies, type ProxiedCall } from "./gateway.ts";
 import { createInFlight } from "./in-flight.ts";
 import { createLabelLookUp } from "./look-up-labels.ts";
@@ -60,7 +61,7 @@ export function createGateway(dependencies: Dependencies): Gateway {
 }
 
 interface Doors {
-  readonly to: (upstream: GatewayUpstream) => Egress;
+  readonly to: (upstream: GatewayUpstream) => Promise<Egress>;
   /** Closes those that lead nowhere of these, once their calls have ended. */
   keep(upstreams: readonly GatewayUpstream[]): void;
   close(): Promise<void>;
@@ -72,8 +73,12 @@ function createDoors(): Doors {
   const keyOf = ({ name, origins, addresses, ca, limits }: GatewayUpstream): string =>
     JSON.stringify([name, origins, addresses, ca, limits]);
   return {
-    to: (upstream) => {
+    to: async (upstream) => {
       const key = keyOf(upstream);
+      const known = open.get(key);
+      if (known !== undefined) return known;
+      // Loaded when it is used first: it would be a tenth of the start of every broker.
+      const { createEgress } = await import("./egress.ts");
       const egress = open.get(key) ?? createEgress(upstream);
       open.set(key, egress);
       return egress;
@@ -106,7 +111,7 @@ function createAsker(secrets: RootSecrets, egress: Doors["to"]): Asker {
     );
     const signal = AbortSignal.timeout(upstream.limits.timeoutMs);
     try {
-      const answer = await egress(upstream).send(request, signal);
+      const answer = await (await egress(upstream)).send(request, signal);
       const chunks: Buffer[] = [];
       let bytes = 0;
       for await (const chunk of answer.body) {

@@ -7,6 +7,7 @@ import { Pool } from "undici";
 import { BrokerError, type ErrorCode } from "../core/errors.ts";
 import type { GatewayUpstream } from "../scopes/scope-set.ts";
 import { createConnector } from "./checked-connector.ts";
+import { EgressError } from "./egress-error.ts";
 import { createExchange } from "./exchange.ts";
 
 export interface OutboundRequest {
@@ -24,23 +25,6 @@ export interface UpstreamAnswer {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** Ends whole, or with an error. Destroying it ends the connection. */
   readonly body: Readable;
-}
-
-/** Why there is no answer to pass on. */
-export class EgressError extends Error {
-  readonly error: BrokerError;
-  /** False: nothing can have reached the upstream. */
-  readonly sent: boolean;
-  /** What the upstream answered, where it did and the answer is not acceptable. */
-  readonly status: number | null;
-
-  constructor(error: BrokerError, sent: boolean, status: number | null = null) {
-    super(error.detail, { cause: error });
-    this.name = "EgressError";
-    this.error = error;
-    this.sent = sent;
-    this.status = status;
-  }
 }
 
 export interface Egress {

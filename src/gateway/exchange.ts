@@ -4,7 +4,8 @@
 import { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { BrokerError, type ErrorCode } from "../core/errors.ts";
-import { EgressError, type UpstreamAnswer } from "./egress.ts";
+import type { UpstreamAnswer } from "./egress.ts";
+import { EgressError } from "./egress-error.ts";
 
 interface ExchangeOptions {
   /** The upstream's. */

@@ -10,7 +10,8 @@ import type { GrantPort } from "../grants/grant-port.ts";
 import type { GatewayUpstream } from "../scopes/scope-set.ts";
 import type { RootSecrets } from "../secrets/root-secrets.ts";
 import type { CallPort } from "./call-port.ts";
-import { type Egress, EgressError, type UpstreamAnswer } from "./egress.ts";
+import type { Egress, UpstreamAnswer } from "./egress.ts";
+import { EgressError } from "./egress-error.ts";
 import { cutOffError, type Flight } from "./in-flight.ts";
 import type { OpenedCall } from "./open-call.ts";
 import { passAnswer } from "./pass-answer.ts";
@@ -22,7 +23,7 @@ export interface SendDependencies {
   readonly clock: GuardedClock;
   readonly monotonic: Clock["monotonic"];
   readonly secrets: RootSecrets;
-  readonly egress: (upstream: GatewayUpstream) => Egress;
+  readonly egress: (upstream: GatewayUpstream) => Promise<Egress>;
   /** Told when an outcome could not be recorded: the call stays open, and is unknown after the next start. */
   readonly onUnrecorded: (cause: unknown) => void;
 }
@@ -53,9 +54,10 @@ export async function sendCall(
     const secret = await secrets.open(upstream.credential.secret, outbound.origin);
     scrubber = createScrubber(secret);
     const request = placeSecret(outbound, upstream.credential.place, secret);
+    const door = await egress(upstream);
     // Between the record and this line a revocation may have been answered: what it covers is not sent any more.
     checkFlight(flight);
-    answer = await egress(upstream).send(request, flight.signal);
+    answer = await door.send(request, flight.signal);
   } catch (thrown) {
     const wasSent = thrown instanceof EgressError && thrown.sent;
     const status = thrown instanceof EgressError ? thrown.status : null;

@@ -3,7 +3,8 @@
 
 import type { LookupFunction } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { createEgress, EgressError } from "../../src/gateway/egress.ts";
+import { EgressError } from "../../src/gateway/egress-error.ts";
+import { createEgress } from "../../src/gateway/egress.ts";
 import { openOddUpstream, plain, type OddUpstream, PATIENCE } from "../support/odd-upstream.ts";
 import { upstreamAt } from "../support/passing-gateway.ts";
 

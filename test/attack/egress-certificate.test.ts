@@ -2,7 +2,8 @@
 // made for the test.
 
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
-import { createEgress, EgressError } from "../../src/gateway/egress.ts";
+import { EgressError } from "../../src/gateway/egress-error.ts";
+import { createEgress } from "../../src/gateway/egress.ts";
 import { type Certificate, makeCertificate } from "../support/make-certificate.ts";
 import { openOddUpstream, plain, type OddUpstream } from "../support/odd-upstream.ts";
 import { upstreamAt } from "../support/passing-gateway.ts";

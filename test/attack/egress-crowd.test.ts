@@ -3,7 +3,8 @@
 import { PassThrough } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { BrokerError } from "../../src/core/errors.ts";
-import { createEgress, EgressError, type Egress } from "../../src/gateway/egress.ts";
+import { EgressError } from "../../src/gateway/egress-error.ts";
+import { createEgress, type Egress } from "../../src/gateway/egress.ts";
 import { never, openOddUpstream, type OddUpstream, plain, PATIENCE } from "../support/odd-upstream.ts";
 import { upstreamAt } from "../support/passing-gateway.ts";
 import { sendOnce } from "../support/send-once.ts";

@@ -1,7 +1,8 @@
 // One request through an egress of its own, for tests that look at what an upstream does to it.
 
 import type { Readable } from "node:stream";
-import { type Egress, EgressError, type OutboundRequest, type UpstreamAnswer } from "../../src/gateway/egress.ts";
+import type { Egress, OutboundRequest, UpstreamAnswer } from "../../src/gateway/egress.ts";
+import { EgressError } from "../../src/gateway/egress-error.ts";
 
 type Got = { readonly status: number; readonly headers: UpstreamAnswer["headers"]; readonly body: string };
 
