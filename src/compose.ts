@@ -6,13 +6,16 @@ import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
-import { drawRandomPart } from "./core/ids.ts";
+import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
 import { createJwtVerifier } from "./credentials/verify-jwt.ts";
-import type { CallPort } from "./gateway/call-port.ts";
-import { createGateway, type Gateway } from "./gateway/create-gateway.ts";
+import { createGateway, type Gateway, privateUpstreams } from "./gateway/create-gateway.ts";
+import { endOpenCalls } from "./gateway/end-open-calls.ts";
 import type { ProxiedCall } from "./gateway/gateway.ts";
+import { bodyInHeldRequest } from "./gateway/held-request.ts";
+import { createGrantFiring } from "./grants/hold-grant.ts";
 import { createWaiting } from "./grants/waiting.ts";
+import { createWaitingRoom, type WaitingRoom } from "./holds/waiting-room.ts";
 import { createApp } from "./http/app.ts";
 import { createGatewayListener, createUpstreamListener } from "./http/gateway-listener.ts";
 import { createHandlers } from "./http/handlers.ts";
@@ -26,7 +29,7 @@ import { createRevocations } from "./revocation/revocations.ts";
 import { createStrikes } from "./revocation/strikes.ts";
 import { type LoadResult, loadScopes } from "./scopes/load.ts";
 import { formatProblem } from "./scopes/problem.ts";
-import type { GatewayUpstream, ScopeSet } from "./scopes/scope-set.ts";
+import type { ScopeSet } from "./scopes/scope-set.ts";
 import { type ReloadOutcome, type ScopesChange, watchScopes } from "./scopes/watch.ts";
 import { createDecoys } from "./secrets/decoys.ts";
 import { createKeyRing } from "./secrets/key-ring.ts";
@@ -35,6 +38,7 @@ import { createRootSecrets } from "./secrets/root-secrets.ts";
 import { createSecretReferences } from "./secrets/secret-references.ts";
 import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
 import { VERSION } from "./version.ts";
+import { createWebhooks } from "./webhooks/webhooks.ts";
 
 export interface Broker {
   readonly url: string;
@@ -55,7 +59,6 @@ export interface BrokerOptions {
 const MAINTENANCE_MS = 60_000;
 const REFUSALS_A_MINUTE = 60;
 const RENEWALS_A_MINUTE = 600;
-const OPEN_CALLS_PAGE = 500;
 
 export async function startBroker(
   config: ServerConfig,
@@ -87,6 +90,7 @@ async function start(
   if ("problems" in first) throw new StartError(first.problems.map(formatProblem));
   let scopes = first.set;
   let gateway: Gateway | null = null;
+  let waitingRoom: WaitingRoom | null = null;
   let loadedAt = wall.now();
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
@@ -129,6 +133,7 @@ async function start(
     publish: (entry) => {
       if (entry.kind === "cut_off") gateway?.cut(entry.cutOff);
       plainFeed.publish(entry);
+      if (entry.kind === "cut_off") waitingRoom?.sweep();
     },
   };
   feed = openFeed;
@@ -228,8 +233,26 @@ async function start(
   const budget = createBudget(wall, REFUSALS_A_MINUTE);
   const strikes = createStrikes({ clock: wall, settings: () => scopes.settings.strikes });
   const alarms = createAlarms({ revocations, record: store, clock, strikes, refusals, policy, log });
+  // What waits: people sign, backups are attested, and what is ready fires.
+  const isFrozen = (agent: string): boolean => revocations.isFrozen(agent);
+  const room = createWaitingRoom({
+    port: store,
+    record: store,
+    clock,
+    wall,
+    policy,
+    sealer,
+    isFrozen,
+    bodyIn: bodyInHeldRequest,
+    wake: () => waiting.wake(),
+    log,
+  });
+  const { holds, attestations, seals } = room;
   const proxy = createGateway({
     issuer,
+    seals,
+    holds: { describe: (found) => holds.describe(found), onHeld: () => room.changed() },
+    isFrozen,
     wall,
     clock,
     policy,
@@ -247,7 +270,15 @@ async function start(
   });
   gateway = proxy;
   undo.push(() => proxy.close());
+  const grantFiring = createGrantFiring({ issuer, port: store, clock, ceilings, lookUp: proxy.lookUp });
+  waitingRoom = room;
+  undo.push(() => room.close());
+  await room.open({ calls: proxy.calls, grants: grantFiring });
+  const webhooks = createWebhooks({ port: store, record: store, secrets, clock, wall, policy, issuer, log });
+  undo.push(() => webhooks.close());
+  webhooks.start();
   const grants = {
+    issuer,
     port: store,
     record: store,
     clock,
@@ -255,13 +286,16 @@ async function start(
     ceilings,
     minter,
     lookUp: proxy.lookUp,
-    isFrozen: (agent: string) => revocations.isFrozen(agent),
+    isFrozen,
+    firedHold: (hold: HoldId, grant: GrantId) => holds.firedHold(hold, grant),
   };
   const handlers = createHandlers({
     ...grants,
     budget,
     renewals: createBudget(wall, RENEWALS_A_MINUTE),
-    issuer,
+    holds,
+    attestations,
+    onHeld: () => room.changed(),
     version: VERSION,
     revocations,
     feed: openFeed,
@@ -312,22 +346,4 @@ async function start(
       return (closing ??= close());
     },
   };
-}
-
-function privateUpstreams({ upstreams }: ScopeSet): readonly GatewayUpstream[] {
-  return [...upstreams.values()].filter((one) => one.type !== "service").filter((one) => one.addresses.length > 0);
-}
-
-/** What an earlier process sent and never heard of: nobody knows what became of it (rule 32). */
-async function endOpenCalls(port: CallPort, at: () => number, policy: () => string): Promise<void> {
-  for (
-    let open = await port.openCalls(OPEN_CALLS_PAGE);
-    open.length > 0;
-    open = await port.openCalls(OPEN_CALLS_PAGE)
-  ) {
-    for (const { call, fields } of open) {
-      const event = { ...fields, type: "call.unknown", cause: "the broker stopped before it knew", policy: policy() };
-      await port.endCall({ at: at(), call, event: { random: drawRandomPart(), fields: event } });
-    }
-  }
 }

@@ -1,6 +1,7 @@
 // The wire contract of grants: what an agent asks for and what it gets.
 
 import * as z from "zod";
+import { Demand, Hold, HoldIdText } from "./holds.ts";
 import {
   Action,
   DurationText,
@@ -30,7 +31,7 @@ export const GrantRequest = z.strictObject({
 });
 export type GrantRequest = z.infer<typeof GrantRequest>;
 
-const GrantStatus = z.enum(["active", "ended"]);
+const GrantStatus = z.enum(["held", "active", "ended"]);
 
 export const Grant = z.object({
   id: GrantIdText,
@@ -43,10 +44,15 @@ export const Grant = z.object({
   environments: z.array(Name),
   crossingFrom: z.array(Name).nullable(),
   status: GrantStatus,
-  /** Why it is no longer active: by whom, by which cut-off, or by expiry. */
+  /** Why it is no longer active: by whom, by which cut-off, by its hold, or by expiry. */
   endedBy: z.string().nullable(),
+  /** What it waits or waited for; null where it was given at once. */
+  hold: HoldIdText.nullable(),
+  /** Of the request. */
   issuedAt: Timestamp,
-  endsAt: Timestamp,
+  /** Null while it is held: its life starts when it becomes active. */
+  endsAt: Timestamp.nullable(),
+  ttlSeconds: z.int(),
   credentialTtlSeconds: z.int(),
   parents: z.array(GrantIdText),
   policyDigest: z.string(),
@@ -68,13 +74,19 @@ export type Credential = z.infer<typeof Credential>;
 export const GrantAnswer = z.object({ grant: Grant, credential: Credential });
 export type GrantAnswer = z.infer<typeof GrantAnswer>;
 
+/** 202: what was asked waits. There is no credential until the grant is active. */
+export const HeldAnswer = z.object({ grant: Grant, hold: Hold });
+export type HeldAnswer = z.infer<typeof HeldAnswer>;
+
 /** 200 to a dry run or a decision: what would happen. Nothing was granted. */
 export const DecisionAnswer = z.object({
-  outcome: z.enum(["allowed", "refused"]),
+  outcome: z.enum(["allowed", "held", "refused"]),
   role: Name.nullable(),
   upstream: Name.nullable(),
   environments: z.array(Name),
   ttlSeconds: z.int().nullable(),
+  /** What it would wait for; empty unless held. */
+  demands: z.array(Demand).readonly(),
   reasons: z.array(ReasonBody).readonly(),
   policyDigest: z.string(),
 });
@@ -96,7 +108,7 @@ export type GrantQuery = z.infer<typeof GrantQuery>;
 export const GrantPage = z.object({ grants: z.array(Grant), next: GrantIdText.nullable() });
 export type GrantPage = z.infer<typeof GrantPage>;
 
-/** `?wait=30`: answer when the grant is no longer active, or after so many seconds. */
+/** `?wait=30`: answer when the grant is no longer held, or no longer active, or after so many seconds. */
 export const WaitQuery = z.strictObject({ wait: QueryNumber(0, MAX_WAIT_SECONDS).optional() });
 
 export const EndRequest = z.strictObject({ reason: ReasonText.optional() });

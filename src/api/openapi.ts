@@ -2,7 +2,8 @@
 
 import * as z from "zod";
 import { ERRORS } from "../core/errors.ts";
-import { type Route, ROUTES, type Who } from "./routes.ts";
+import type { Route, Who } from "./route.ts";
+import { ROUTES } from "./routes.ts";
 import { Problem } from "./values.ts";
 
 type Json = Record<string, unknown>;

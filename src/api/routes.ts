@@ -1,7 +1,6 @@
 // Every route of the broker: method, path, who may call it, what goes in and what comes out.
 // Server, SDK and OpenAPI are made from this one table; a route that is not here does not exist.
 
-import type * as z from "zod";
 import {
   AuditQuery,
   CheckpointAnswer,
@@ -20,47 +19,23 @@ import {
   GrantPage,
   GrantQuery,
   GrantRequest,
+  HeldAnswer,
   WaitQuery,
 } from "./grants.ts";
+import { HOLD_ROUTES } from "./hold-routes.ts";
+import { agent, agentOr, people, type Route } from "./route.ts";
 import { CanaryAnswer, CanaryList, CanaryRequest, SecretAnswer, SecretList, SecretRequest } from "./secrets.ts";
 import { FreezeAnswer, FreezeRequest, RevocationAnswer, RevocationList, RevocationRequest } from "./revocations.ts";
-
-export const POWERS = ["approve", "revoke", "audit", "administer"] as const;
-export type Power = (typeof POWERS)[number];
-
-/** Who may call. A route that names agents and powers admits either; agents only ever see what is theirs. */
-export interface Who {
-  readonly agents: boolean;
-  readonly services: boolean;
-  readonly powers: readonly Power[];
-}
-
-export interface Route {
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
-  /** Express and OpenAPI agree on `{name}`; `http/` translates. */
-  readonly path: string;
-  readonly summary: string;
-  /** Null: public. */
-  readonly who: Who | null;
-  readonly query: z.ZodType | null;
-  readonly body: z.ZodType | null;
-  /** Status to schema. A string is a media type whose body has no JSON schema. */
-  readonly answers: Readonly<Record<number, z.ZodType | string>>;
-}
-
-const agent = { agents: true, services: false, powers: [] } as const satisfies Who;
-const agentOr = (...powers: Power[]): Who => ({ agents: true, services: false, powers });
-const people = (...powers: Power[]): Who => ({ agents: false, services: false, powers });
 
 export const ROUTES = {
   requestGrant: {
     method: "POST",
     path: "/v1/grants",
-    summary: "ask for what one task needs; 201 with a credential, 200 for a dry run",
+    summary: "ask for what one task needs; 201 with a credential, 202 where it waits, 200 for a dry run",
     who: agent,
     query: null,
     body: GrantRequest,
-    answers: { 200: DecisionAnswer, 201: GrantAnswer },
+    answers: { 200: DecisionAnswer, 201: GrantAnswer, 202: HeldAnswer },
   },
   listGrants: {
     method: "GET",
@@ -74,7 +49,7 @@ export const ROUTES = {
   readGrant: {
     method: "GET",
     path: "/v1/grants/{id}",
-    summary: "one grant; with wait, answers when it ends",
+    summary: "one grant; with wait, answers when it becomes active or ends",
     who: agentOr("revoke", "audit"),
     query: WaitQuery,
     body: null,
@@ -83,7 +58,7 @@ export const ROUTES = {
   renewCredential: {
     method: "POST",
     path: "/v1/grants/{id}/credential",
-    summary: "another short credential within the grant's life",
+    summary: "another short credential within the grant's life, or the first of one that was held",
     who: agent,
     query: null,
     body: null,
@@ -98,6 +73,7 @@ export const ROUTES = {
     body: EndRequest,
     answers: { 200: Grant },
   },
+  ...HOLD_ROUTES,
   decide: {
     method: "POST",
     path: "/v1/decisions",

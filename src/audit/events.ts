@@ -11,6 +11,7 @@ import {
   type RevocationId,
 } from "../core/ids.ts";
 import type { Reason } from "../core/errors.ts";
+import type { HoldEvent } from "./hold-events.ts";
 import type { CutOffTarget } from "../core/cutoff.ts";
 
 /** An event that a policy refusal produced lists at most this many reasons, and says how many there were. */
@@ -18,7 +19,7 @@ const MAX_REASONS = 24;
 /** Of the 65,535 bytes of an entry: reasons repeat labels, of which a resource may have many. */
 const MAX_REASON_BYTES = 24_000;
 
-interface PermissionFacts {
+export interface PermissionFacts {
   readonly action: string;
   readonly resource: string;
   readonly environments: readonly string[];
@@ -95,7 +96,7 @@ export type Event =
     } & RequestFacts)
   | ({
       readonly type: "grant.simulated";
-      readonly decision: "allowed" | "refused";
+      readonly decision: "allowed" | "held" | "refused";
       readonly reasons: readonly Reason[];
     } & RequestFacts)
   | ({ readonly type: "credential.renewed"; readonly grant: GrantId; readonly credential: CredentialId } & RequestFacts)
@@ -199,12 +200,22 @@ export type Event =
   | ({
       readonly type: "decision.explained";
       readonly agent: string;
-      readonly decision: "allowed" | "refused";
+      readonly decision: "allowed" | "held" | "refused";
     } & PersonFacts)
   | ({ readonly type: "power.refused"; readonly reasons: readonly Reason[]; readonly route: string } & Omit<
       PersonFacts,
       "person"
     > & { readonly caller: string })
+  | HoldEvent
+  /** A receiver did not take a message for too long; `event` is the entry that it was about. */
+  | {
+      readonly type: "webhook.dropped";
+      readonly webhook: string;
+      readonly event: string;
+      readonly attempts: number;
+      readonly cause: string;
+      readonly policy: string;
+    }
   | { readonly type: "refusals.counted"; readonly counts: Readonly<Record<string, number>>; readonly policy: string };
 
 /** A draft for the record. Reasons beyond the cap are counted, so that an entry always fits a leaf. */

@@ -1,31 +1,18 @@
 // `valetkey audit export | checkpoint | verify`: take the record away, keep its signed head elsewhere, check both.
-// Verification trusts the bytes it reads and the heads it is given, not the broker that they came from.
+// An export is never written over another. What verification proves is in `audit-verify.ts`.
 
-import { open, readFile, rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { verifyRecord } from "../audit/verify-record.ts";
 import type { ApiClient } from "../sdk/api-client.ts";
-import {
-  entriesOfExport,
-  fetchCheckpoint,
-  type KeptCheckpoint,
-  parseCheckpoint,
-  readFromBroker,
-  readFromFile,
-  readTrailer,
-} from "./audit-lines.ts";
+import { fetchCheckpoint, readFromBroker } from "./audit-lines.ts";
+import { verifyAudit, type VerifyOptions } from "./audit-verify.ts";
 import { connect } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
-import { EXIT, messageOf, systemCodeOf, wrongUse } from "./failure.ts";
-import { styled } from "./terminal.ts";
+import { messageOf, systemCodeOf, wrongUse } from "./failure.ts";
 
 interface OutOptions extends BrokerOptions {
   readonly out?: string;
-}
-
-interface VerifyOptions extends BrokerOptions {
-  readonly checkpoint?: readonly string[];
 }
 
 export function addAuditCommands(program: Command, context: Context): void {
@@ -54,10 +41,13 @@ export function addAuditCommands(program: Command, context: Context): void {
     .description("find every changed, dropped or reordered entry; offline with a file")
     .argument("[file]", "an export; without it the broker's record is read")
     .option("--checkpoint <file...>", "signed heads that were kept elsewhere")
+    .option("--approvals", "verify every signature of people too, and that nothing fired without what it demands")
+    .option("--scopes <folder>", "with --approvals: each key must be registered for its person in this policy")
     .action((file: string | undefined, options: VerifyOptions) => verifyAudit(context, file, options));
   withExamples(
     withBrokerOptions(verify),
     "valetkey audit verify record.ndjson --checkpoint head.json",
+    "valetkey audit verify record.ndjson --approvals --scopes ./scopes",
     "valetkey audit verify --as security-1",
   );
 }
@@ -118,57 +108,4 @@ async function writeNew(file: string, lines: AsyncIterable<string> | Iterable<st
   } finally {
     await handle.close();
   }
-}
-
-async function verifyAudit(context: Context, file: string | undefined, options: VerifyOptions): Promise<void> {
-  const { surroundings, terminal } = context;
-  const kept = await Promise.all(
-    (options.checkpoint ?? []).map((path) => readCheckpoint(resolve(surroundings.cwd, path))),
-  );
-  let end: KeptCheckpoint | null;
-  let lines: AsyncIterable<string>;
-  if (file === undefined) {
-    const client = connect(surroundings, options);
-    end = await fetchCheckpoint(client);
-    lines = readFromBroker(client, end);
-  } else {
-    const path = resolve(surroundings.cwd, file);
-    end = await readTrailer(path);
-    lines = entriesOfExport(readFromFile(path));
-  }
-  const verdict = await verifyRecord(lines, { checkpoints: kept, end });
-  const sound = verdict.problems.length === 0;
-  if (!sound) context.exitCode = EXIT.refused;
-  if (options.json === true) return terminal.json({ ok: sound, ...verdict, checkpoints: kept.length });
-  terminal.facts([
-    ["entries", String(verdict.entries)],
-    ["head", `${verdict.head.seq} ${verdict.head.hash}`],
-    ["record", sound ? styled("green", "sound") : styled("red", `${verdict.problems.length} problems`)],
-  ]);
-  if (!sound) {
-    terminal.table(
-      ["ENTRY", "PROBLEM"],
-      verdict.problems.map((problem) => [problem.seq === null ? null : String(problem.seq), problem.message]),
-    );
-  }
-  if (end !== null && kept.length > 0 && !kept.some(({ key }) => key.x === end.key.x && key.y === end.key.y)) {
-    terminal.remark(
-      "the record's own head is signed by another key than the kept heads: only what they cover is proven (key rotation does that; so does a forger)",
-    );
-  }
-  if (kept.length === 0) {
-    terminal.remark(
-      "no signed head from elsewhere was given: a cut tail or a full rewrite would not be seen (--checkpoint FILE)",
-    );
-  }
-}
-
-async function readCheckpoint(file: string): Promise<KeptCheckpoint> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw wrongUse(`cannot read ${file}: ${messageOf(error)}`);
-  });
-  const head = parseCheckpoint(text);
-  if (head === null)
-    throw wrongUse(`${file} is not a signed head; make one with: valetkey audit checkpoint --out FILE`);
-  return head;
 }

@@ -26,6 +26,7 @@ export interface BrokerOptions extends OutputOptions {
   readonly url?: string;
   readonly key?: string;
   readonly as?: string;
+  readonly sshKey?: string;
 }
 
 export function withJsonOption(command: Command): Command {
@@ -36,7 +37,8 @@ export function withBrokerOptions(command: Command): Command {
   return withJsonOption(command)
     .option("--url <url>", "where the broker is (VALETKEY_URL; http://127.0.0.1:8420)")
     .option("--key <file>", "private JWK of the caller (VALETKEY_KEY)")
-    .option("--as <name>", "short for --key .valetkey/keys/NAME.jwk");
+    .option("--as <name>", "short for --key .valetkey/keys/NAME.jwk; with --ssh-key the name alone")
+    .option("--ssh-key <key>", "sign with this key of the SSH agent: SHA256:…, a .pub file, or its comment");
 }
 
 /** Examples at the end of a command's help, one a line. */

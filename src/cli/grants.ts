@@ -7,14 +7,14 @@ import { type GrantId, isId } from "../core/ids.ts";
 import { connect } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
 import { wrongUse } from "./failure.ts";
-import { parseBody, showPermissions, showState } from "./permissions.ts";
-import { printGrant } from "./request.ts";
+import { parseBody, showPermissions } from "./permissions.ts";
+import { printGrant, showGrantStatus } from "./request.ts";
 
 const FILTERS = ["agent", "task", "role", "environment", "upstream"] as const;
 const DEFAULT_LIMIT = 50;
 
 interface ListOptions extends BrokerOptions, Partial<Record<(typeof FILTERS)[number], string>> {
-  readonly status?: "active" | "ended";
+  readonly status?: "held" | "active" | "ended";
   readonly limit?: string;
   readonly after?: string;
 }
@@ -30,7 +30,7 @@ export function addGrantsCommands(program: Command, context: Context): void {
   for (const filter of FILTERS)
     list.option(`--${filter} <${filter === "task" ? "text" : "name"}>`, `of this ${filter}`);
   list
-    .addOption(new Option("--status <status>", "only these").choices(["active", "ended"]))
+    .addOption(new Option("--status <status>", "only these").choices(["held", "active", "ended"]))
     .option("--limit <number>", "how many at most, up to 500", String(DEFAULT_LIMIT))
     .option("--after <id>", "the page after this grant")
     .action((options: ListOptions) => listGrants(context, options));
@@ -72,7 +72,7 @@ async function listGrants(context: Context, options: ListOptions): Promise<void>
       grant.task,
       grant.role,
       showPermissions(grant.permissions),
-      showState(grant.status, grant.status === "active"),
+      showGrantStatus({ status: grant.status, endedBy: null }),
       grant.endsAt,
     ]),
   );

@@ -1,4 +1,4 @@
-// `valetkey key new` and `valetkey key rotate`: a caller's own key pair, and the broker's signing keys.
+// `valetkey key new`, `key ssh` and `key rotate`: a caller's own key pair, keys of the SSH agent, the broker's signing keys.
 // The private half goes to a file of mode 0600 and nowhere else; stdout has the YAML that the policy needs.
 
 import { resolve } from "node:path";
@@ -14,6 +14,7 @@ import {
   withJsonOption,
 } from "./context.ts";
 import { STATE_FOLDER } from "./environment.ts";
+import { openSshAgent } from "./ssh-key.ts";
 import { wrongUse } from "./failure.ts";
 import {
   KEY_ALGORITHMS,
@@ -40,7 +41,7 @@ interface RotateOptions extends BrokerOptions {
 
 export function addKeyCommands(program: Command, context: Context): void {
   const key = program.command("key").description("make key pairs, rotate the broker's");
-  withExamples(key, "valetkey key new coder", "valetkey key rotate --as admin-1");
+  withExamples(key, "valetkey key new coder", "valetkey key ssh", "valetkey key rotate --as admin-1");
   const fresh = key
     .command("new")
     .description("make a key pair for an agent, a person or a service")
@@ -54,6 +55,12 @@ export function addKeyCommands(program: Command, context: Context): void {
     "valetkey key new coder",
     "valetkey key new dba-1 --kind person --alg EdDSA --out ~/dba-1.jwk",
   );
+
+  const ssh = key
+    .command("ssh")
+    .description("list the keys of the SSH agent, and what the policy needs of those that can sign here")
+    .action((options: OutputOptions) => listSshKeys(context, options));
+  withExamples(withJsonOption(ssh), "valetkey key ssh", "valetkey holds --as dba-1 --ssh-key ~/.ssh/id_ed25519.pub");
 
   const rotate = key
     .command("rotate")
@@ -83,6 +90,38 @@ async function makeKey(context: Context, name: string, options: NewOptions): Pro
   terminal.raw(documentYaml(options.kind, name, key));
 }
 
+async function listSshKeys({ surroundings, terminal }: Context, options: OutputOptions): Promise<void> {
+  const keys = await openSshAgent(surroundings).keys();
+  if (options.json === true) {
+    return terminal.json({
+      keys: keys.map(({ fingerprint, type, comment, usable }) => ({
+        fingerprint,
+        type,
+        comment,
+        publicKey: usable?.publicJwk ?? null,
+      })),
+    });
+  }
+  if (keys.length === 0)
+    return terminal.remark("the SSH agent has no keys: add one with ssh-add, unlock it with ssh-add -X");
+  terminal.table(
+    ["FINGERPRINT", "TYPE", "COMMENT", "CAN SIGN HERE"],
+    // A comment is any text, and a line end in it would look like another key.
+    keys.map(({ fingerprint, type, comment, usable }) => [
+      fingerprint,
+      type,
+      comment.replaceAll("\n", "\\n"),
+      usable === null ? "no" : "yes",
+    ]),
+  );
+  const usable = keys.flatMap((key) => (key.usable === null ? [] : [{ ...key, ...key.usable }]));
+  if (usable.length === 0)
+    return terminal.remark("none of them can sign here: make one with ssh-keygen -t ed25519, add it with ssh-add");
+  terminal.remark("add the one that is yours to your document in the policy, under scopes/:");
+  terminal.line("keys:");
+  for (const { fingerprint, publicJwk } of usable) terminal.line(`  - { ${flowMembers(publicJwk)} } # ${fingerprint}`);
+}
+
 /** What stands between name and keys. An agent's values are examples that must be looked at: labels decide what it gets. */
 const MEMBERS = {
   agent:
@@ -94,9 +133,15 @@ const MEMBERS = {
 
 /** The document to add. */
 function documentYaml(kind: NewOptions["kind"], name: string, key: PublicMembers): string {
-  const members = Object.entries(key).map(([member, value]) => `${member}: ${value}`);
   const title = `${kind.charAt(0).toUpperCase()}${kind.slice(1)}`;
-  return `---\nkind: ${title}\nname: ${name}\n${MEMBERS[kind]}keys:\n  - { ${members.join(", ")} }\n`;
+  return `---\nkind: ${title}\nname: ${name}\n${MEMBERS[kind]}keys:\n  - { ${flowMembers(key)} }\n`;
+}
+
+/** Of a YAML flow mapping; the values are base64url and names. */
+function flowMembers(key: PublicMembers): string {
+  return Object.entries(key)
+    .map(([member, value]) => `${member}: ${value}`)
+    .join(", ");
 }
 
 async function rotateKeys(context: Context, options: RotateOptions): Promise<void> {

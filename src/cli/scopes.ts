@@ -142,11 +142,13 @@ function flatten(decision: Decision) {
       upstream: null,
       environments: [],
       ttlSeconds: null,
+      demands: [],
       reasons: [...decision.reasons],
     };
   }
   const { outcome, role, upstream, environments, ttlSeconds } = decision;
-  return { outcome, role: role.name, upstream, environments: [...environments], ttlSeconds, reasons: [] };
+  const demands = decision.outcome === "held" ? decision.demands : [];
+  return { outcome, role: role.name, upstream, environments: [...environments], ttlSeconds, demands, reasons: [] };
 }
 
 async function writeSchemas(context: Context, options: SchemaOptions): Promise<void> {

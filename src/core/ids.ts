@@ -11,6 +11,8 @@ export type CredentialId = `crd_${string}`;
 export type RequestId = `req_${string}`;
 export type KeyId = `key_${string}`;
 export type CanaryId = `can_${string}`;
+export type HoldId = `hld_${string}`;
+export type AttestationId = `att_${string}`;
 
 interface IdKinds {
   grt: GrantId;
@@ -20,6 +22,8 @@ interface IdKinds {
   req: RequestId;
   key: KeyId;
   can: CanaryId;
+  hld: HoldId;
+  att: AttestationId;
 }
 
 /** Crockford's base 32: no I, L, O, U. */

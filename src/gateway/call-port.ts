@@ -4,6 +4,7 @@ import type { NotWritten } from "../audit/record-port.ts";
 import type { Instant } from "../core/clock.ts";
 import type { GrantId, RequestId } from "../core/ids.ts";
 import type { LeafDraft } from "../core/leaf.ts";
+import type { HoldMade, NewHold } from "../holds/hold-port.ts";
 import type { GrantRefused, RateLimit } from "../grants/grant-port.ts";
 
 export type CallRefused =
@@ -30,6 +31,21 @@ export interface CallPort {
     readonly limit: RateLimit | null;
     readonly event: LeafDraft;
   }): Promise<{ readonly outcome: "begun"; readonly instant: Instant } | CallRefused>;
+
+  /**
+   * As `beginCall`, for a call that must wait: the same checks and counts (a held call counts when it is made, rule 9);
+   * then the hold is written with `event`, and nothing is open. `existing`: the live hold of the same fingerprint.
+   */
+  holdCall(command: {
+    readonly at: Instant;
+    readonly grant: GrantId;
+    readonly agent: string;
+    readonly policyDigest: string;
+    readonly uses: number | null;
+    readonly limit: RateLimit | null;
+    readonly hold: NewHold;
+    readonly event: LeafDraft;
+  }): Promise<HoldMade | CallRefused>;
 
   /** Writes what became of a call with its event, durably; it is open no more. Not open: no event, `false`. */
   endCall(command: { readonly at: Instant; readonly call: RequestId; readonly event: LeafDraft }): Promise<boolean>;

@@ -11,6 +11,9 @@ import type { RootSecrets } from "../secrets/root-secrets.ts";
 import type { Egress } from "./egress.ts";
 import { EgressError } from "./egress-error.ts";
 import { forwardCall, type GatewayDependencies, type ProxiedCall } from "./gateway.ts";
+import type { CallFiring } from "../holds/firing.ts";
+import type { HoldPort } from "../holds/hold-port.ts";
+import { createCallFiring } from "./fire-call.ts";
 import { createInFlight } from "./in-flight.ts";
 import { createLabelLookUp } from "./look-up-labels.ts";
 import { placeSecret } from "./place-secret.ts";
@@ -20,6 +23,8 @@ import { createScrubber } from "./scrub.ts";
 export interface Gateway {
   forward(call: ProxiedCall): Promise<void>;
   readonly lookUp: LabelLookUp;
+  /** Fires calls that were held. */
+  readonly calls: CallFiring;
   /** Once it is durable, and before whoever made it is answered. */
   cut(cutOff: CutOff): void;
   /** Another policy is in force. */
@@ -27,8 +32,10 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-type Dependencies = Omit<GatewayDependencies, "egress" | "lookUp" | "inFlight" | "monotonic"> & {
+type Dependencies = Omit<GatewayDependencies, "port" | "egress" | "lookUp" | "inFlight" | "monotonic"> & {
+  readonly port: GatewayDependencies["port"] & HoldPort;
   readonly wall: Clock;
+  readonly isFrozen: (agent: string) => boolean;
 };
 
 const LOOK_UPS_A_MINUTE = 120;
@@ -51,6 +58,7 @@ export function createGateway(dependencies: Dependencies): Gateway {
   return {
     forward: (call) => forwardCall(all, call),
     lookUp,
+    calls: createCallFiring({ ...all, port: dependencies.port, isFrozen: dependencies.isFrozen }),
     cut: (cutOff) => inFlight.cut(cutOff),
     adopt: (scopes) => {
       labels.clear();
@@ -145,4 +153,9 @@ function joinHeaders(headers: readonly (readonly [string, string])[]): ReadonlyM
 
 function failed(detail: string): BrokerError {
   return new BrokerError("upstream_failed", `${detail}: what cannot be known is refused`);
+}
+
+/** Whose definition opens private addresses: the operator is told of each. */
+export function privateUpstreams({ upstreams }: ScopeSet): readonly GatewayUpstream[] {
+  return [...upstreams.values()].filter((one) => one.type !== "service").filter((one) => one.addresses.length > 0);
 }

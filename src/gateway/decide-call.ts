@@ -6,12 +6,14 @@ import type { CallFacts } from "../audit/events.ts";
 import type { Reason } from "../core/errors.ts";
 import type { VerifiedCredential } from "../credentials/verify-jwt.ts";
 import { decide } from "../policy/decide.ts";
-import type { Allowed, Ceilings, LookedUp } from "../policy/decision.ts";
+import type { Allowed, Ceilings, Held, LookedUp } from "../policy/decision.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 
 /** `facts`: the permissions with the environments that were found, for the record. */
 export type CallDecision = { readonly facts: CallFacts["permissions"] } & (
   | { readonly outcome: "allowed"; readonly allowed: Allowed }
+  /** Once its demands are met. */
+  | { readonly outcome: "held"; readonly held: Held }
   | { readonly outcome: "refused"; readonly reasons: readonly [Reason, ...Reason[]] }
 );
 
@@ -34,9 +36,14 @@ export function decideCall(
   const moved = facts.flatMap((fact) => findMoved(bearer, fact));
   const [first, ...rest] = [...(decision.outcome === "refused" ? decision.reasons : []), ...moved, ...missing];
   if (first !== undefined) return { outcome: "refused", reasons: [first, ...rest], facts };
-  // No reason: then the decision is not a refusal, since those have one.
-  if (decision.outcome !== "allowed") throw new TypeError("a refused decision has reasons");
-  return { outcome: "allowed", allowed: decision, facts };
+  switch (decision.outcome) {
+    case "allowed":
+      return { outcome: "allowed", allowed: decision, facts };
+    case "held":
+      return { outcome: "held", held: decision, facts };
+    case "refused":
+      throw new TypeError("a refused decision has reasons");
+  }
 }
 
 /** What the credential was not minted for is not its to do, whatever its role gives (narrowing only). */

@@ -6,7 +6,7 @@ import { type CallFacts, draftEvent } from "../audit/events.ts";
 import type { RecordPort } from "../audit/record-port.ts";
 import type { RefusalCounter } from "../audit/refusal-counter.ts";
 import { BrokerError, type Reason } from "../core/errors.ts";
-import type { RequestId } from "../core/ids.ts";
+import type { GrantId, RequestId } from "../core/ids.ts";
 import type { JwtVerifier, VerifiedCredential } from "../credentials/verify-jwt.ts";
 import { checkClock, MAX_TRIES } from "../grants/issue.ts";
 import type { RetryReason } from "../grants/refusal.ts";
@@ -16,20 +16,20 @@ import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Alarms } from "../revocation/alarms.ts";
 import type { Agent, GatewayUpstream, ScopeSet } from "../scopes/scope-set.ts";
 import type { Decoys } from "../secrets/decoys.ts";
+import { answerHeld } from "./answer-held.ts";
 import { decideCall } from "./decide-call.ts";
 import { checkDecoys, findUpstream, identify } from "./gateway-callers.ts";
 import { hideSecret } from "./hide-secret.ts";
+import { holdCall, type HoldCallDependencies, type Holding } from "./hold-call.ts";
 import type { InFlight } from "./in-flight.ts";
 import { type InboundCall, readInbound } from "./inbound-call.ts";
-import { matchGraphql } from "./match-graphql.ts";
-import { matchHttp } from "./match-http.ts";
+import { matchCall } from "./match-call.ts";
 import type { MatchedCall } from "./matched-call.ts";
-import { openCall, type OpenedCall } from "./open-call.ts";
+import { openCall, type Opening } from "./open-call.ts";
 import { createStandingCheck, type StandingCheck } from "./standing.ts";
 import { sendCall, type SendDependencies } from "./send-call.ts";
 
-export interface GatewayDependencies extends SendDependencies {
-  readonly issuer: string;
+export interface GatewayDependencies extends SendDependencies, HoldCallDependencies {
   readonly policy: () => ScopeSet;
   readonly ceilings: Ceilings;
   readonly record: RecordPort;
@@ -60,12 +60,15 @@ export async function forwardCall(dependencies: GatewayDependencies, call: Proxi
   const flight = dependencies.inFlight.begin(subjectOf(bearer, upstream));
   call.response.once("close", () => flight.abandon());
   try {
-    const opened = await judge(dependencies, call, bearer, createStandingCheck(dependencies, bearer, flight));
-    await sendCall(dependencies, opened, flight, call.response);
+    const judged = await judge(dependencies, call, bearer, createStandingCheck(dependencies, bearer, flight));
+    if (judged.outcome === "held") answerHeld(judged.hold, upstream, dependencies.issuer, call);
+    else await sendCall(dependencies, judged.call, flight, call.response);
   } finally {
     flight.end();
   }
 }
+
+type Judged = Extract<Opening, { readonly outcome: "opened" }> | Extract<Holding, { readonly outcome: "held" }>;
 
 /** Everything between knowing who calls and sending: form, meaning, labels, decision, record. Refusals are on record. */
 async function judge(
@@ -73,7 +76,7 @@ async function judge(
   call: ProxiedCall,
   bearer: VerifiedCredential,
   standing: StandingCheck,
-): Promise<OpenedCall> {
+): Promise<Judged> {
   let facts = unmatchedFacts(dependencies, call, bearer);
   try {
     checkBudget(dependencies, bearer);
@@ -97,10 +100,15 @@ async function judge(
       const decision = decideCall(bearer, permissions, lookedUp, agent, scopes, dependencies.ceilings);
       facts = { ...facts, permissions: decision.facts };
       if (decision.outcome === "refused") throw refusal(decision.reasons);
-      // In one transaction: not frozen, not cut off, the grant lives, limits have room; counted; on record.
-      const opening = await openCall(dependencies, decision.allowed, { upstream, outbound: matched.outbound, facts });
-      if (opening.outcome === "opened") return opening.call;
+      // In one transaction: not frozen, not cut off, the grant lives, limits have room; counted; on record. What must
+      // wait for people or a backup waits, and is sent later by the holds room's runner, or never.
+      const asked = { upstream, matched, inbound, lookedUp, agent, task, ...chainOf(bearer), request: call.request };
+      const opening =
+        decision.outcome === "held"
+          ? await holdCall(dependencies, { ...asked, decision: decision.held }, scopes)
+          : await openCall(dependencies, decision.allowed, { upstream, outbound: matched.outbound, facts });
       if (opening.outcome === "refused") throw refusal(opening.reasons);
+      if (opening.outcome !== "policy_changed") return opening;
       if (tries >= MAX_TRIES) throw new BrokerError("conflict", "the policy in force keeps changing: try again");
     }
   } catch (thrown) {
@@ -123,7 +131,7 @@ async function match(
   afterwards: () => Promise<void>,
 ): Promise<MatchedCall> {
   try {
-    return await (upstream.type === "http" ? matchHttp(upstream, inbound) : matchGraphql(upstream, inbound));
+    return await matchCall(upstream, inbound);
   } finally {
     await afterwards();
   }
@@ -162,6 +170,13 @@ async function withoutSecret(
 function subjectOf({ claims }: VerifiedCredential, upstream: GatewayUpstream): Parameters<InFlight["begin"]>[0] {
   const { grants, sub, task, role, environment } = claims;
   return { grants, agents: [sub], task, role, environments: environment, upstream: upstream.name };
+}
+
+/** The grant of the credential, and those that it came from. */
+function chainOf({ claims, grant }: VerifiedCredential): { readonly grant: GrantId; readonly parents: GrantId[] } {
+  // Ids of grants, by the verifier.
+  const grants = claims.grants as readonly GrantId[];
+  return { grant, parents: grants.filter((id) => id !== grant) };
 }
 
 function unmatchedFacts(

@@ -20,7 +20,7 @@ interface Dependencies {
 }
 
 export function createLabelLookUp({ labels, record, clock, budget }: Dependencies): LabelLookUp {
-  return async ({ agent, task, request, permissions, scopes, standing }) => {
+  return async ({ agent, task, request, permissions, scopes, standing, fresh: isFiring = false }) => {
     const resources = new Map<string, Resource>();
     const unknown = new Map<string, string>();
     const actionsOn = Map.groupBy(permissions, ({ resource }) => resource);
@@ -44,7 +44,7 @@ export function createLabelLookUp({ labels, record, clock, budget }: Dependencie
         await recordCall(record, clock.at(), null, { type: "labels.requested", ...facts, policy: scopes.digest });
       };
       // A destructive call is judged by what is so at this moment (rule 30).
-      const fresh = actions.some((action) => upstream.actions.get(action)?.risk === "destructive");
+      const fresh = isFiring || actions.some((action) => upstream.actions.get(action)?.risk === "destructive");
       const found = await labels.labelsOf(upstream, id, { fresh, onAsk });
       if (found === null) return;
       if (found.outcome === "unknown") unknown.set(id, found.why);

@@ -45,6 +45,7 @@ export async function matchGraphql(upstream: GraphqlUpstream, inbound: InboundCa
   return {
     operation: [...new Set(fields.map(({ operation }) => operation.name))].join(", "),
     permissions: [...permissions.values()],
+    idempotent: fields.every(({ operation }) => operation.idempotent),
     outbound: {
       origin: upstream.origins[0],
       method: "POST",

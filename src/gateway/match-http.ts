@@ -29,6 +29,7 @@ export async function matchHttp(upstream: HttpUpstream, inbound: InboundCall): P
   return {
     operation: operation.name,
     permissions: judged.permissions,
+    idempotent: operation.idempotent,
     outbound: {
       origin: operation.origin,
       method: inbound.method,

@@ -10,6 +10,8 @@ export interface MatchedCall {
   /** At least one. */
   readonly permissions: readonly { readonly action: string; readonly resource: string }[];
   readonly outbound: Outbound;
+  /** All of its operations promise that sending it twice does what sending it once does. */
+  readonly idempotent: boolean;
 }
 
 /** Without the root credential. */
@@ -52,6 +54,8 @@ const HOW_CLIENTS_TALK: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "user-agent",
   "via",
+  // For the people who sign.
+  "valetkey-reason",
 ]);
 const PREFIXES = ["sec-fetch-", "sec-ch-", "x-forwarded-", "forwarded", "x-request-id"];
 

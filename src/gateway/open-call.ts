@@ -1,11 +1,12 @@
 // Puts an allowed call on record and counts it, in one transaction (semantics, rules 9 and 10).
-// INVARIANT: only `openCall` makes an `OpenedCall`, and only after its event is durable; only such a call can be sent.
+// INVARIANT: only this file makes an `OpenedCall`, and only after its event is durable; only such a call can be sent.
 
 import { type CallFacts, draftEvent } from "../audit/events.ts";
 import type { Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { refusalOf, type RetryReason } from "../grants/refusal.ts";
 import type { Allowed } from "../policy/decision.ts";
+import type { StoredHold } from "../holds/hold.ts";
 import type { GatewayUpstream } from "../scopes/scope-set.ts";
 import type { CallPort, CallRefused } from "./call-port.ts";
 import type { Outbound } from "./matched-call.ts";
@@ -17,18 +18,22 @@ export interface OpenedCall {
   readonly [OPENED]: true;
   readonly upstream: GatewayUpstream;
   readonly outbound: Outbound;
+}
+
+/** One that is made at once: what became of it is recorded under these facts. */
+export interface OpenedNow extends OpenedCall {
   readonly facts: CallFacts;
 }
 
 export type Opening =
-  | { readonly outcome: "opened"; readonly call: OpenedCall }
+  | { readonly outcome: "opened"; readonly call: OpenedNow }
   | { readonly outcome: "policy_changed" }
   | { readonly outcome: "refused"; readonly reasons: readonly [RetryReason, ...RetryReason[]] };
 
 export async function openCall(
   { port, clock }: { readonly port: CallPort; readonly clock: GuardedClock },
   { role }: Allowed,
-  call: Pick<OpenedCall, "upstream" | "outbound" | "facts">,
+  call: Pick<OpenedNow, "upstream" | "outbound" | "facts">,
 ): Promise<Opening> {
   const { facts } = call;
   const done = await port.beginCall({
@@ -44,10 +49,19 @@ export async function openCall(
   if (done.outcome === "policy_changed") return { outcome: "policy_changed" };
   if (done.outcome !== "begun") return { outcome: "refused", reasons: reasonsOf(done) };
   // The brand exists at compile time alone.
-  return { outcome: "opened", call: call as OpenedCall };
+  return { outcome: "opened", call: call as OpenedNow };
 }
 
-function reasonsOf(refused: Exclude<CallRefused, { readonly outcome: "policy_changed" }>): readonly [RetryReason] {
+/** A held call whose claim is durable: the store gave it as firing, to this caller alone. */
+export function openClaimed({ state, lease }: StoredHold, upstream: GatewayUpstream, outbound: Outbound): OpenedCall {
+  if (state !== "firing" || lease === null) throw new TypeError("only a hold that was claimed can be sent");
+  // The brand exists at compile time alone.
+  return { upstream, outbound } as OpenedCall;
+}
+
+export function reasonsOf(
+  refused: Exclude<CallRefused, { readonly outcome: "policy_changed" }>,
+): readonly [RetryReason] {
   const reason = (code: Reason["code"], message: string): readonly [Reason] => [{ code, message }];
   switch (refused.outcome) {
     case "not_found":

@@ -185,7 +185,10 @@ function tooLarge(maxBytes: number): BrokerError {
 }
 
 /** By name, each with all of its values. */
-function headersToPass(headers: UpstreamAnswer["headers"], scrubber: PassingScrubber): ReadonlyMap<string, string[]> {
+export function headersToPass(
+  headers: UpstreamAnswer["headers"],
+  scrubber: PassingScrubber,
+): ReadonlyMap<string, string[]> {
   const named = headers
     .filter(([name]) => name === "connection")
     .flatMap(([, value]) =>

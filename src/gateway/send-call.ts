@@ -1,40 +1,32 @@
-// Sends one call that is on record, passes the answer on, and records what became of it. The only way to an upstream for
-// an agent's call; it takes an `OpenedCall`, which only `open-call.ts` makes.
+// Sends one call that is on record, passes the answer on, and records what became of it.
 
 import type { ServerResponse } from "node:http";
 import { type CallFacts, type CallOutcome, draftEvent, type Event } from "../audit/events.ts";
-import { BrokerError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import type { GrantPort } from "../grants/grant-port.ts";
-import type { GatewayUpstream } from "../scopes/scope-set.ts";
-import type { RootSecrets } from "../secrets/root-secrets.ts";
 import type { CallPort } from "./call-port.ts";
-import type { Egress, UpstreamAnswer } from "./egress.ts";
-import { EgressError } from "./egress-error.ts";
-import { cutOffError, type Flight } from "./in-flight.ts";
-import type { OpenedCall } from "./open-call.ts";
+import { deliver, type DeliverDependencies, DeliveryError, errorOf } from "./deliver.ts";
+import type { Flight } from "./in-flight.ts";
+import type { OpenedNow } from "./open-call.ts";
 import { passAnswer } from "./pass-answer.ts";
-import { placeSecret } from "./place-secret.ts";
-import { createScrubber } from "./scrub.ts";
 
-export interface SendDependencies {
+export interface SendDependencies extends DeliverDependencies {
   readonly port: CallPort & Pick<GrantPort, "find">;
   readonly clock: GuardedClock;
   readonly monotonic: Clock["monotonic"];
-  readonly secrets: RootSecrets;
-  readonly egress: (upstream: GatewayUpstream) => Promise<Egress>;
   /** Told when an outcome could not be recorded: the call stays open, and is unknown after the next start. */
   readonly onUnrecorded: (cause: unknown) => void;
 }
 
 export async function sendCall(
   dependencies: SendDependencies,
-  { upstream, outbound, facts }: OpenedCall,
+  opened: OpenedNow,
   flight: Flight,
   response: ServerResponse,
 ): Promise<void> {
-  const { secrets, egress, monotonic } = dependencies;
+  const { monotonic } = dependencies;
+  const { upstream, outbound, facts } = opened;
   const started = monotonic();
   const outcome = (more: Partial<CallOutcome>): CallOutcome => {
     const milliseconds = Math.round(monotonic() - started);
@@ -48,32 +40,18 @@ export async function sendCall(
       milliseconds,
     };
   };
-  let answer: UpstreamAnswer;
-  let scrubber: ReturnType<typeof createScrubber>;
-  try {
-    const secret = await secrets.open(upstream.credential.secret, outbound.origin);
-    scrubber = createScrubber(secret);
-    const request = placeSecret(outbound, upstream.credential.place, secret);
-    const door = await egress(upstream);
-    // Between the record and this line a revocation may have been answered: what it covers is not sent any more.
-    checkFlight(flight);
-    answer = await door.send(request, flight.signal);
-  } catch (thrown) {
-    const wasSent = thrown instanceof EgressError && thrown.sent;
-    const status = thrown instanceof EgressError ? thrown.status : null;
-    const error = flight.cutOff() === null ? errorOf(thrown) : cutOffError(flight);
-    record(
-      dependencies,
-      facts,
-      // An answer that was refused (a redirect, another encoding) is an answer all the same.
-      status !== null
-        ? { type: "call.forwarded", ...facts, ...outcome({ status, cut: error.code }) }
-        : wasSent
-          ? { type: "call.unknown", cause: error.code, ...facts, ...outcome({}) }
-          : { type: "call.undelivered", cause: error.code, ...facts },
-    );
+  const { answer, scrubber } = await deliver(dependencies, opened, flight).catch((thrown: unknown) => {
+    if (!(thrown instanceof DeliveryError)) throw thrown;
+    const { error, fate, status } = thrown;
+    const cause = error.code;
+    const events = {
+      answered: { type: "call.forwarded", ...facts, ...outcome({ status, cut: cause }) },
+      unknown: { type: "call.unknown", cause, ...facts, ...outcome({}) },
+      not_sent: { type: "call.undelivered", cause, ...facts },
+    } as const satisfies Record<DeliveryError["fate"], Event>;
+    record(dependencies, facts, events[fate]);
     throw error;
-  }
+  });
   try {
     const passed = await passAnswer(answer, response, {
       scrubber,
@@ -91,18 +69,6 @@ export async function sendCall(
     record(dependencies, facts, { type: "call.forwarded", ...facts, ...seen });
     throw error;
   }
-}
-
-function checkFlight(flight: Flight): void {
-  if (flight.cutOff() !== null) throw cutOffError(flight);
-  if (flight.signal.aborted)
-    throw new BrokerError("malformed_request", "the caller went away before the call was sent");
-}
-
-function errorOf(thrown: unknown): BrokerError {
-  if (thrown instanceof EgressError) return thrown.error;
-  if (thrown instanceof BrokerError) return thrown;
-  return new BrokerError("upstream_failed", "the call to the upstream failed", { cause: thrown });
 }
 
 /** Not waited for: the answer is the caller's already, and the call stays open in the store until this is durable. */

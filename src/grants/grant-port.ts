@@ -2,10 +2,13 @@
 // policy checked, limit counted, instant taken, grant and event written (semantics, rule 10). No callbacks, plain data.
 
 import type { Instant } from "../core/clock.ts";
-import type { GrantId, RevocationId } from "../core/ids.ts";
+import type { Demand } from "../core/hold-document.ts";
+import type { GrantId, HoldId, RevocationId } from "../core/ids.ts";
 import type { LeafDraft } from "../core/leaf.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import type { NotWritten } from "../audit/record-port.ts";
+import type { StoredHold } from "../holds/hold.ts";
+import type { HoldMade, NewHold, NotClaimed } from "../holds/hold-port.ts";
 import type { GrantedPermission } from "../revocation/revocation-port.ts";
 
 /** A grant before the store gives it an instant and so an id. */
@@ -24,12 +27,20 @@ export interface GrantDraft {
   readonly policyDigest: string;
   readonly ttlSeconds: number;
   readonly credentialTtlSeconds: number;
+  /** For the approvers of what it leads to; null where none was given. */
+  readonly reason: string | null;
+  /** What it waited for, and so what a renewal may require; empty where it was given at once. */
+  readonly demands: readonly Demand[];
 }
 
 export interface StoredGrant extends Omit<GrantDraft, "random"> {
   readonly id: GrantId;
+  /** Of the request. */
   readonly issuedAt: Instant;
+  /** 0 while it is held, so that whoever forgets to ask takes it for one that has ended. */
   readonly endsAt: Instant;
+  /** What it waits or waited for; null where it was given at once. */
+  readonly hold: HoldId | null;
   /** Set when its agent released it or a person ended it; expiry and cut-offs are not written here. */
   readonly endedAt: Instant | null;
   readonly endedBy: string | null;
@@ -59,7 +70,7 @@ export interface GrantFilter {
   readonly role?: string | undefined;
   readonly environment?: string | undefined;
   readonly upstream?: string | undefined;
-  readonly status?: "active" | "ended" | undefined;
+  readonly status?: "held" | "active" | "ended" | undefined;
   readonly after?: GrantId | undefined;
 }
 
@@ -78,6 +89,37 @@ export interface GrantPort {
     readonly grant: GrantDraft;
     readonly event: LeafDraft;
   }): Promise<{ readonly outcome: "issued"; readonly grant: StoredGrant } | GrantRefused>;
+
+  /**
+   * As `issue`, for what must wait: writes the grant as held, its hold, and `event` (which has all ids already: the
+   * hold's id carries the instant `at`, and the grant's is made of the same instant and `random`). `existing`: the live
+   * hold of the same fingerprint, with its grant.
+   */
+  holdGrant(command: {
+    readonly at: Instant;
+    readonly proof: ConsumedProof;
+    readonly limit: RateLimit | null;
+    readonly grant: GrantDraft;
+    readonly hold: NewHold;
+    readonly event: LeafDraft;
+  }): Promise<
+    | { readonly outcome: "held" | "existing"; readonly grant: StoredGrant; readonly hold: StoredHold }
+    | Exclude<HoldMade, { readonly hold: StoredHold }>
+    | GrantRefused
+  >;
+
+  /**
+   * A held grant fires: claim and effect in one transaction. Checks as `HoldPort.claim`; then the grant becomes active,
+   * its life runs from this instant, the hold is done, and `event` is written. No credential is made here.
+   */
+  activate(command: {
+    readonly at: Instant;
+    readonly id: HoldId;
+    readonly version: number;
+    readonly policyDigest: string;
+    readonly notBefore: Instant;
+    readonly event: LeafDraft;
+  }): Promise<{ readonly outcome: "activated"; readonly grant: StoredGrant; readonly hold: StoredHold } | NotClaimed>;
 
   /** Counts a dry run against the limit and records `event`; writes no grant. Same refusals as `issue`. */
   simulate(command: {
@@ -102,10 +144,12 @@ export interface GrantPort {
     | { readonly outcome: "renewed"; readonly grant: StoredGrant; readonly instant: Instant }
     | { readonly outcome: "not_found" }
     | { readonly outcome: "ended" }
+    /** It is not active yet. */
+    | { readonly outcome: "held_back"; readonly hold: HoldId }
     | GrantRefused
   >;
 
-  /** Its own agent ends it. A second time: `already_ended`, the proof is consumed, no event. */
+  /** Its own agent ends it; one that is held is ended by its hold: `held_back`, the proof unused. A second time: `already_ended`, the proof is consumed, no event. */
   release(command: {
     readonly at: Instant;
     readonly proof: ConsumedProof;
@@ -114,6 +158,7 @@ export interface GrantPort {
     readonly event: LeafDraft;
   }): Promise<
     | { readonly outcome: "released" | "already_ended"; readonly grant: StoredGrant }
+    | { readonly outcome: "held_back"; readonly hold: HoldId }
     | { readonly outcome: "not_found" }
     | NotWritten
   >;

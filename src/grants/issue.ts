@@ -1,5 +1,5 @@
 // The only way a grant, and with it a credential, comes into being (`renew.ts` gives another one within its life). Read
-// `issueGrant` from top to bottom: that list is the security sequence.
+// `issueGrant` from top to bottom: that list is the security sequence. What must wait first is in `hold-grant.ts`.
 // INVARIANT: nothing is minted before its event is durable; what policy allowed is what the store wrote.
 
 import type { Credential, GrantRequest } from "../api/grants.ts";
@@ -8,15 +8,17 @@ import type { RecordPort } from "../audit/record-port.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
 import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
-import { type CredentialId, drawRandomPart, newId, type RequestId } from "../core/ids.ts";
+import { type CredentialId, drawRandomPart, type GrantId, type HoldId, newId, type RequestId } from "../core/ids.ts";
 import { upstreamOf } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
+import type { StoredHold } from "../holds/hold.ts";
 import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Decision, LookedUp } from "../policy/decision.ts";
 import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
+import { holdGrant } from "./hold-grant.ts";
 import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
 
 export interface GrantDependencies {
@@ -28,6 +30,9 @@ export interface GrantDependencies {
   readonly minter: JwtMinter;
   readonly lookUp: LabelLookUp;
   readonly isFrozen: (agent: string) => boolean;
+  readonly issuer: string;
+  /** The hold that this grant is of, where it has fired and its signatures still verify; null otherwise. */
+  readonly firedHold: (hold: HoldId, grant: GrantId) => Promise<StoredHold | null>;
 }
 
 /** Who asks, by which proof, in which HTTP request. */
@@ -39,6 +44,8 @@ export interface AgentCall {
 
 export type Issued =
   | { readonly outcome: "issued"; readonly grant: StoredGrant; readonly credential: Credential }
+  /** It waits for what its permissions demand; there is no credential yet. */
+  | { readonly outcome: "held"; readonly grant: StoredGrant; readonly hold: StoredHold }
   | { readonly outcome: "simulated"; readonly decision: Decision; readonly policyDigest: string };
 
 /** A policy may be replaced between deciding and writing; more often than this it is not the policy. */
@@ -68,6 +75,14 @@ export async function issueGrant(
     }
     if (decision.outcome === "refused") {
       return refuse(dependencies, call, { ...asked, role: decision.role ?? asked.role }, decision.reasons);
+    }
+    if (decision.outcome === "held") {
+      const limit = limitOf(call.agent.name, decision, null, scopes);
+      const held = await holdGrant(dependencies, call, body, decision, limit, lookedUp, scopes);
+      if (held.outcome === "held") return held;
+      if (held.outcome === "policy_changed" && tries < MAX_TRIES) continue;
+      const reasons = held.outcome === "unmet" ? held.reasons : refusalOf(held);
+      return refuse(dependencies, call, { ...asked, role: decision.role.name }, reasons);
     }
     const credential = newId("crd", dependencies.clock.at());
     // In one transaction: proof unused, agent not frozen, task not closed, this policy in force, limit left; then the
@@ -174,7 +189,7 @@ function refuse(
 }
 
 function limitOf(agent: string, decision: Decision, named: string | null, scopes: ScopeSet): RateLimit | null {
-  const role = decision.outcome === "allowed" ? decision.role : scopes.roles.get(decision.role ?? named ?? "");
+  const role = decision.outcome !== "refused" ? decision.role : scopes.roles.get(decision.role ?? named ?? "");
   return role === undefined || role.perMinute === null ? null : { agent, role: role.name, perMinute: role.perMinute };
 }
 
@@ -186,8 +201,8 @@ async function simulate(
   scopes: ScopeSet,
   decision: Decision,
 ): Promise<GrantRefused | null> {
-  const role = decision.outcome === "allowed" ? decision.role.name : decision.role;
-  const reasons = decision.outcome === "allowed" ? [] : decision.reasons;
+  const role = decision.outcome === "refused" ? decision.role : decision.role.name;
+  const reasons = decision.outcome === "refused" ? decision.reasons : [];
   const done = await port.simulate({
     at: clock.at(),
     proof: call.proof,
@@ -237,6 +252,8 @@ function writeGrant(
       policyDigest: scopes.digest,
       ttlSeconds,
       credentialTtlSeconds,
+      reason: body.reason ?? null,
+      demands: [],
     },
     event: draftEvent({
       type: "grant.issued",

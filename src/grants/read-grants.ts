@@ -12,10 +12,12 @@ const DEFAULT_PAGE = 100;
 
 /** A grant as the wire has it. */
 export function describeGrant({ grant, cutOff }: FoundGrant, at: Instant): Grant {
-  const expired = grant.endsAt <= at;
+  const isHeld = grant.hold !== null && grant.endsAt === 0 && grant.endedAt === null;
+  const expired = !isHeld && grant.endsAt <= at;
   const endedBy = grant.endedBy ?? cutOff ?? (expired ? "expiry" : null);
   const {
-    ttlSeconds: _ttl,
+    reason: _reason,
+    demands: _demands,
     permissions,
     environments,
     crossingFrom,
@@ -31,10 +33,10 @@ export function describeGrant({ grant, cutOff }: FoundGrant, at: Instant): Grant
     environments: [...environments],
     crossingFrom: crossingFrom === null ? null : [...crossingFrom],
     parents: [...parents],
-    status: endedBy === null ? "active" : "ended",
+    status: endedBy !== null ? "ended" : isHeld ? "held" : "active",
     endedBy,
     issuedAt: toTimestamp(issuedAt),
-    endsAt: toTimestamp(endsAt),
+    endsAt: endsAt === 0 ? null : toTimestamp(endsAt),
   };
 }
 

@@ -7,7 +7,7 @@ import { draftEvent } from "../audit/events.ts";
 import { notWritten } from "../audit/not-written.ts";
 import { BrokerError } from "../core/errors.ts";
 import { type GrantId, newId } from "../core/ids.ts";
-import { decideAgain } from "../policy/decide-again.ts";
+import { decideAgain, type Granted } from "../policy/decide-again.ts";
 import type { GrantPort, StoredGrant } from "./grant-port.ts";
 import { type AgentCall, checkClock, type GrantDependencies, MAX_TRIES, mintFor } from "./issue.ts";
 import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
@@ -23,8 +23,10 @@ export async function renewCredential(
   const stored = await findOwn(port, call, id);
   for (let tries = 1; ; tries++) {
     const scopes = policy();
-    const life = { ttlSeconds: Math.ceil((stored.endsAt - stored.issuedAt) / 1000) };
-    const decision = decideAgain({ ...stored, ...life }, scopes, ceilings);
+    const granted = await grantedBefore(dependencies, stored);
+    if (granted === null)
+      throw new BrokerError("conflict", "what was approved is not what was granted: ask for a new one");
+    const decision = decideAgain(granted, scopes, ceilings);
     if (decision.outcome === "refused") return refuse(dependencies, call, stored, decision.reasons);
     const credential = newId("crd", clock.at());
     const event = draftEvent({
@@ -48,10 +50,34 @@ export async function renewCredential(
         throw notFound(id);
       case "ended":
         throw new BrokerError("conflict", "the grant has ended: ask for a new one");
+      case "held_back":
+        throw new BrokerError("conflict", `the grant waits for its hold ${done.hold}: there is no credential yet`);
       default:
         return refuse(dependencies, call, stored, refusalOf(done));
     }
   }
+}
+
+/**
+ * What a renewal may give again. Of a grant that was held it is what people signed, by signatures that still verify, and
+ * not what the row says: who can write the store cannot make more of it. Null: they do not fit.
+ */
+async function grantedBefore({ firedHold }: GrantDependencies, stored: StoredGrant): Promise<Granted | null> {
+  const { agent, role, permissions, hold, issuedAt, endsAt } = stored;
+  if (hold === null) {
+    const ttlSeconds = Math.ceil((endsAt - issuedAt) / 1000);
+    return { agent, role, permissions, demands: [], ttlSeconds };
+  }
+  // Not active yet, or not any more: the store says so.
+  if (endsAt === 0) return { agent, role, permissions, demands: stored.demands, ttlSeconds: stored.ttlSeconds };
+  const fired = await firedHold(hold, stored.id);
+  if (fired === null || fired.document.subject.kind !== "grant") return null;
+  const { demands, subject } = fired.document;
+  if (endsAt > fired.stateAt + subject.ttlSeconds * 1000) return null;
+  const approved = fired.document.permissions.map(({ action, resource, labels }) => {
+    return { action, resource, environments: labels["environment"] ?? [] };
+  });
+  return { agent, role: fired.document.role, permissions: approved, demands, ttlSeconds: subject.ttlSeconds };
 }
 
 function refuse(
@@ -79,6 +105,8 @@ export async function releaseGrant(
       return done.grant;
     case "not_found":
       throw notFound(id);
+    case "held_back":
+      throw new BrokerError("conflict", `the grant waits: cancel its hold ${done.hold}`);
     case "proof_replayed":
     case "clock_behind":
       throw notWritten(done);

@@ -1,12 +1,21 @@
-// Long polls on a grant: answer when it is no longer active, or when the time is up. One timer a waiting request,
-// bounded in number; nothing is kept for grants that nobody waits for.
+// Long polls: answer when something is no longer as it was, or when the time is up. One timer a waiting request, bounded
+// in number; nothing is kept for what nobody waits for.
 
-import type { Grant } from "../api/grants.ts";
 import type { Clock } from "../core/clock.ts";
 
 export interface Waiting {
-  /** Reads again at each change, at `expiresInMs` and at the end of the wait; answers the last reading. */
-  untilEnded(read: () => Promise<Grant>, waitSeconds: number, expiresInMs: (grant: Grant) => number): Promise<Grant>;
+  /**
+   * Reads again at each change, after `changesInMs` (null: nothing changes by time alone) and at the end of the wait;
+   * answers the first reading that is over, or the last.
+   */
+  until<Reading>(
+    read: () => Promise<Reading>,
+    wait: {
+      readonly seconds: number;
+      readonly isOver: (reading: Reading) => boolean;
+      readonly changesInMs: (reading: Reading) => number | null;
+    },
+  ): Promise<Reading>;
   /** Something changed: all who wait look again. */
   wake(): void;
   /** Shutting down: all who wait answer with what they have. */
@@ -19,7 +28,10 @@ const MAX_WAITING = 1000;
 export function createWaiting(clock: Clock): Waiting {
   const sleepers = new Set<() => void>();
   let closed = false;
+  /** So that a change that comes while somebody reads is not slept through. */
+  let changes = 0;
   const wake = (): void => {
+    changes++;
     for (const sleeper of sleepers) sleeper();
   };
   /** True when woken, false when the time is up. */
@@ -35,17 +47,19 @@ export function createWaiting(clock: Clock): Waiting {
       sleepers.add(wakeUp);
     });
   return {
-    untilEnded: async (read, waitSeconds, expiresInMs) => {
-      let grant = await read();
-      let leftMs = waitSeconds * 1000;
-      while (grant.status === "active" && leftMs > 0 && !closed && sleepers.size < MAX_WAITING) {
+    until: async (read, { seconds, isOver, changesInMs }) => {
+      let seen = changes;
+      let reading = await read();
+      let leftMs = seconds * 1000;
+      while (!isOver(reading) && leftMs > 0 && !closed && sleepers.size < MAX_WAITING) {
         const started = clock.monotonic();
         // One millisecond more: at its last instant a grant is still alive.
-        await sleep(Math.min(leftMs, Math.max(expiresInMs(grant), 0) + 1));
+        if (seen === changes) await sleep(Math.min(leftMs, Math.max(changesInMs(reading) ?? leftMs, 0) + 1));
         leftMs -= clock.monotonic() - started;
-        grant = await read();
+        seen = changes;
+        reading = await read();
       }
-      return grant;
+      return reading;
     },
     wake,
     close: () => {

@@ -37,17 +37,19 @@ export function describeDecision(decision: Decision, policyDigest: string): Deci
       upstream: null,
       environments: [],
       ttlSeconds: null,
+      demands: [],
       reasons,
       policyDigest,
     };
   }
   const { role, upstream, environments, ttlSeconds } = decision;
   return {
-    outcome: "allowed",
+    outcome: decision.outcome,
     role: role.name,
     upstream,
     environments: [...environments],
     ttlSeconds,
+    demands: decision.outcome === "held" ? decision.demands : [],
     reasons: [],
     policyDigest,
   };

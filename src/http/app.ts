@@ -2,7 +2,8 @@
 // the table, and adds no header that tells what it is.
 
 import express, { type Express, type Request, type Response, type NextFunction } from "express";
-import { type Route, type RouteName, ROUTES } from "../api/routes.ts";
+import type { Route } from "../api/route.ts";
+import { type RouteName, ROUTES } from "../api/routes.ts";
 import { BrokerError } from "../core/errors.ts";
 import { newId } from "../core/ids.ts";
 import { createEndpoint, type EndpointDependencies, type Handlers } from "./endpoint.ts";

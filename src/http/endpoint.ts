@@ -3,7 +3,8 @@
 
 import express, { type Request, type RequestHandler, type Response } from "express";
 import * as z from "zod";
-import { type Route, type RouteName, ROUTES, type Who } from "../api/routes.ts";
+import type { Route, Who } from "../api/route.ts";
+import { type RouteName, ROUTES } from "../api/routes.ts";
 import { recordCall } from "../audit/not-written.ts";
 import type { RecordPort } from "../audit/record-port.ts";
 import type { RefusalCounter } from "../audit/refusal-counter.ts";

@@ -10,10 +10,14 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import { BrokerError } from "../core/errors.ts";
 import { isId } from "../core/ids.ts";
 import { type AgentCall, type GrantDependencies, issueGrant } from "../grants/issue.ts";
+import type { GrantPort } from "../grants/grant-port.ts";
 import { describeGrant, listGrants, readGrant } from "../grants/read-grants.ts";
 import { releaseGrant, renewCredential } from "../grants/renew.ts";
 import type { Waiting } from "../grants/waiting.ts";
 import { decide } from "../policy/decide.ts";
+import type { Attestations } from "../holds/accept-attestation.ts";
+import type { Holds } from "../holds/holds.ts";
+import type { HoldPort } from "../holds/hold-port.ts";
 import type { Feed } from "../revocation/feed.ts";
 import type { PersonCall, Revocations } from "../revocation/revocations.ts";
 import type { Budget } from "../identity/budget.ts";
@@ -24,11 +28,16 @@ import type { RootSecrets } from "../secrets/root-secrets.ts";
 import { describeCutOff, describeDecision } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
 import { createCanaryHandlers } from "./canary-handlers.ts";
+import { createHoldHandlers, holdCall } from "./hold-handlers.ts";
 import { createSecretHandlers } from "./secret-handlers.ts";
 import { openStream } from "./stream.ts";
 
 export interface HandlerDependencies extends GrantDependencies {
-  readonly issuer: string;
+  readonly port: GrantPort & Pick<HoldPort, "listHolds">;
+  readonly holds: Holds;
+  readonly attestations: Attestations;
+  /** A hold was made: it may be ready already. */
+  readonly onHeld: () => void;
   readonly version: string;
   readonly revocations: Revocations;
   readonly feed: Feed;
@@ -51,6 +60,7 @@ const DEFAULT_RECORD_PAGE = 500;
 export function createHandlers(dependencies: HandlerDependencies): Handlers {
   const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget, alarms, lookUp } =
     dependencies;
+  const { holds, onHeld } = dependencies;
   const keys = (): z.infer<typeof KeysAnswer> => ({
     keys: ring
       .list()
@@ -63,6 +73,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
   return {
     ...createSecretHandlers(dependencies),
     ...createCanaryHandlers(dependencies),
+    ...createHoldHandlers(dependencies),
     requestGrant: async (incoming) => {
       const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
       // A refused dry run is answered, but it is a refusal: nobody probes for free (rule 11).
@@ -75,13 +86,11 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         }
         return { status: 200, json: describeDecision(decision, policyDigest) };
       }
-      return {
-        status: 201,
-        json: {
-          grant: describeGrant({ grant: issued.grant, cutOff: null }, clock.at()),
-          credential: issued.credential,
-        },
-      };
+      const grant = describeGrant({ grant: issued.grant, cutOff: null }, clock.at());
+      if (issued.outcome === "issued") return { status: 201, json: { grant, credential: issued.credential } };
+      const hold = await holds.describe({ hold: issued.hold, cutOff: null });
+      onHeld();
+      return { status: 202, json: { grant, hold } };
     },
     listGrants: async (incoming) => ({
       status: 200,
@@ -91,10 +100,14 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const id = grantId(incoming);
       const read = async () => describeGrant(await readGrant(port, principalOf(incoming), id), clock.at());
       const { wait = 0 } = incoming.query;
-      return {
-        status: 200,
-        json: await waiting.untilEnded(read, wait, (grant) => Date.parse(grant.endsAt) - clock.at()),
-      };
+      const first = await read();
+      const grant = await waiting.until(read, {
+        seconds: wait,
+        // A held one is waited for until it is active, an active one until it ends.
+        isOver: ({ status }) => status === "ended" || status !== first.status,
+        changesInMs: ({ endsAt }) => (endsAt === null ? null : Date.parse(endsAt) - clock.at()),
+      });
+      return { status: 200, json: grant };
     },
     renewCredential: async (incoming) => {
       const { name } = principalOf(incoming);
@@ -116,6 +129,12 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     endGrant: async (incoming) => {
       const id = grantId(incoming);
       if (principalOf(incoming).kind === "Agent") {
+        const own = await readGrant(port, principalOf(incoming), id);
+        // What waits is let go by its hold, and the grant with it.
+        if (describeGrant(own, clock.at()).status === "held" && own.grant.hold !== null) {
+          await holds.cancel(holdCall(incoming), own.grant.hold, "its agent released the grant");
+          return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
+        }
         const grant = await releaseGrant(dependencies, agentCall(incoming), id);
         waiting.wake();
         return { status: 200, json: describeGrant({ grant, cutOff: null }, clock.at()) };

@@ -1,14 +1,17 @@
 // The decision: may this agent have these permissions, by which role, for how long, and if not, every reason why.
-// Pure, and independent of any order: of roles, resources, permissions. Must never answer allowed out of doubt.
+// Pure, and independent of any order: of roles, resources, permissions. Must never answer allowed out of doubt, nor where
+// something is demanded first: that is held.
 
 import type { Reason } from "../core/errors.ts";
+import type { Demand } from "../core/hold-document.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { Allowed, Ceilings, Decision, PolicyRequest, Refused } from "./decision.ts";
-import { ttlTooLong, undeclaredAction, unsupportedRequirement } from "./explain.ts";
-import type { Judgement, Requirement } from "./judge-role.ts";
+import { groupDemands } from "./demands.ts";
+import { ttlTooLong, undeclaredAction } from "./explain.ts";
+import type { Judgement } from "./judge-role.ts";
 import { matchEnvironments } from "./match-environments.ts";
 import { findNamedRole, pickRole } from "./pick-role.ts";
-import { compareText, findMalformed, isCatalogued, type Question, resolveAsks, sortTexts } from "./question.ts";
+import { findMalformed, isCatalogued, type Question, resolveAsks, sortTexts } from "./question.ts";
 
 /** Expects what `GrantRequest` parsed; does not throw for it. */
 export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, ceilings: Ceilings): Decision {
@@ -33,7 +36,6 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     ...reasons,
     ...findUndeclared(question, scopes),
     ...findOverCeiling(request, ceilings),
-    ...findUnsupported(judgement, request, scopes),
   ];
   if (isNotEmpty(all)) {
     return { outcome: "refused", reasons: all, role: request.role ?? judgement?.role.name ?? null };
@@ -44,7 +46,9 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
     const reason: Reason = { code: "no_role", message: `no role covers what agent ${agent.name} asks for` };
     return { outcome: "refused", reasons: [reason], role: null };
   }
-  return allow(judgement, upstream, question, ceilings);
+  const allowed = allow(judgement, upstream, question, ceilings);
+  const [demand, ...more] = findDemands(judgement, request, scopes);
+  return demand === undefined ? allowed : { ...allowed, outcome: "held", demands: [demand, ...more] };
 }
 
 function isNotEmpty(reasons: readonly Reason[]): reasons is Refused["reasons"] {
@@ -63,21 +67,18 @@ function findOverCeiling({ ttlSeconds }: PolicyRequest, { maxTtlSeconds }: Ceili
 }
 
 /**
- * A permission that requires something is refused as long as nothing can collect it: at the gateway at each call, and
- * elsewhere, where nothing stands between a credential and its use, for the grant.
+ * What is due before this is given: at the gateway at each call, and elsewhere, where nothing stands between a credential
+ * and its use, for the grant.
  */
-function findUnsupported(
-  judgement: Judgement | null,
+function findDemands(
+  { requirements }: Judgement,
   { isCall = false }: PolicyRequest,
   scopes: ScopeSet,
-): readonly Reason[] {
-  if (judgement === null) return [];
-  const isDue = ({ ask }: Requirement): boolean =>
-    isCall || scopes.upstreams.get(ask.resource.upstream)?.type === "service";
-  return judgement.requirements
-    .filter(isDue)
-    .map((requirement) => unsupportedRequirement(judgement.role, requirement))
-    .toSorted((a, b) => compareText(a.message, b.message));
+): readonly Demand[] {
+  const due = requirements.filter(
+    ({ ask }) => isCall || scopes.upstreams.get(ask.resource.upstream)?.type === "service",
+  );
+  return groupDemands(due.map(({ ask, requires }) => ({ action: ask.action, resource: ask.id, requires })));
 }
 
 /** All asks are on one upstream: several were refused as malformed. */

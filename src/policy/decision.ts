@@ -1,6 +1,7 @@
 // What a decision is. `Allowed` carries everything that a grant needs, so that nothing is looked up a second time.
 
 import type { Reason } from "../core/errors.ts";
+import type { Demand } from "../core/hold-document.ts";
 import type { Permission } from "../api/values.ts";
 import type { Resource, Role } from "../scopes/scope-set.ts";
 
@@ -46,6 +47,13 @@ export interface Allowed {
   readonly credentialTtlSeconds: number;
 }
 
+/** Allowed, once what it demands is there. */
+export interface Held extends Omit<Allowed, "outcome"> {
+  readonly outcome: "held";
+  /** At least one. Equal requirements of several permissions are one demand. */
+  readonly demands: readonly [Demand, ...Demand[]];
+}
+
 export interface Refused {
   readonly outcome: "refused";
   /** Environment reasons first; the first one's code is the problem's. */
@@ -54,4 +62,4 @@ export interface Refused {
   readonly role: string | null;
 }
 
-export type Decision = Allowed | Refused;
+export type Decision = Allowed | Held | Refused;

@@ -4,9 +4,9 @@
 import { formatDuration } from "../core/duration.ts";
 import type { Reason } from "../core/errors.ts";
 import type { Agent, Role, ScopeSet } from "../scopes/scope-set.ts";
-import { givesPermission, judgeRole, type Requirement, type Shortfall } from "./judge-role.ts";
+import { givesPermission, judgeRole, type Shortfall } from "./judge-role.ts";
 import { type CataloguedAsk, compareText, type Question } from "./question.ts";
-import { listText, requirementsText } from "./wording.ts";
+import { listText } from "./wording.ts";
 
 /** Near roles that a refusal names. */
 const MAX_NEAR_ROLES = 5;
@@ -24,11 +24,6 @@ export function ambiguousRole(names: readonly string[]): Reason {
   const candidates = listed.join(", ") + (more > 0 ? ` and ${more} more` : "");
   const message = `roles ${candidates} all cover this and the narrowest does not require what the others do; name one of them`;
   return { code: "role_ambiguous", message, rule: ruleOf(listed) };
-}
-
-export function unsupportedRequirement(role: Role, { ask, requires }: Requirement): Reason {
-  const message = `role ${role.name} gives ${ask.action} on ${ask.id} only with ${requirementsText(requires)}, which this broker cannot collect`;
-  return refusal("requirements_unsupported", message, [role.name], ask);
 }
 
 /** What this role would have to say. A missing crossing is a reason only where the role crosses at all. */

@@ -2,6 +2,7 @@
 // Pure. Must never lose a value: more values only ever permit less.
 
 import type { Permission } from "../api/values.ts";
+import type { HeldPermission } from "../core/hold-document.ts";
 import type { RequestId } from "../core/ids.ts";
 import { typeOf, upstreamOf } from "../core/names.ts";
 import type { Agent, Labels, Resource, ScopeSet } from "../scopes/scope-set.ts";
@@ -21,6 +22,19 @@ export function joinLabels(id: string, labels: Labels, catalogued: Resource | nu
     upstream: upstreamOf(id),
     labels: Object.freeze(all),
     environments: all["environment"] ?? Object.freeze([]),
+  });
+}
+
+/** In the order given, each with every label that it was decided by. */
+export function withLabels(
+  permissions: readonly Permission[],
+  { resources }: Pick<LookedUp, "resources">,
+  scopes: ScopeSet,
+): readonly HeldPermission[] {
+  return permissions.map(({ action, resource }) => {
+    const known = resources.get(resource) ?? scopes.resources.get(resource);
+    // Without the prototype-less object of labels: this is plain JSON, that people sign.
+    return { action, resource, labels: { ...known?.labels } };
   });
 }
 
@@ -55,6 +69,8 @@ export type LabelLookUp = (question: {
   readonly request: RequestId;
   readonly permissions: readonly Permission[];
   readonly scopes: ScopeSet;
+  /** What fires is judged by what is so at this moment (rule 30), whatever its risk. */
+  readonly fresh?: boolean;
   /** Throws where nothing is looked up for whoever asks any more; called before each question to a provider. */
   readonly standing: () => Promise<void>;
 }) => Promise<LookedUp>;

@@ -3,14 +3,18 @@
 
 import type { Requirements } from "../scopes/scope-set.ts";
 
-/** True when whatever satisfies `a` satisfies `b`. Null demands nothing. */
+/**
+ * True when whatever satisfies `a` satisfies `b`. Null demands nothing; nor does `expireSeconds`, which says when a
+ * request is given up and not what it takes.
+ */
 export function requirementsInclude(a: Requirements | null, b: Requirements | null): boolean {
   if (b === null) return true;
   return (
     includesApprovals(a?.approvals ?? null, b.approvals) &&
     (a?.delaySeconds ?? 0) >= (b.delaySeconds ?? 0) &&
     includesBackup(a?.backup ?? null, b.backup) &&
-    (!b.reason || a?.reason === true)
+    (!b.reason || a?.reason === true) &&
+    includesWindow(a?.window ?? null, b.window)
   );
 }
 
@@ -28,4 +32,12 @@ function includesBackup(a: Requirements["backup"], b: Requirements["backup"]): b
   if (a === null || a.maxAgeSeconds > b.maxAgeSeconds) return false;
   if (b.restoreTested && !a.restoreTested) return false;
   return b.separateFrom.every((place) => a.separateFrom.includes(place));
+}
+
+/** The same hours: whether some lie within others depends on the zones' clock changes to come. */
+function includesWindow(a: Requirements["window"], b: Requirements["window"]): boolean {
+  if (b === null) return true;
+  if (a === null || a.from !== b.from || a.to !== b.to || a.zone !== b.zone) return false;
+  const days = new Set(b.days);
+  return new Set(a.days).size === days.size && a.days.every((day) => days.has(day));
 }

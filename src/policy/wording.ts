@@ -13,9 +13,9 @@ export function listText(values: readonly string[], none: string): string {
   return values.slice(0, MAX_LISTED).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
-/** `2 approvals from oncall, dba (counted per team), a delay of 48h, a reason`. */
+/** `2 approvals from oncall, dba (counted per team), a delay of 48h, hours of 09:00 to 17:00 (mon tue) in Europe/Berlin`. */
 export function requirementsText(requirements: Requirements): string {
-  const { approvals, delaySeconds, backup, reason } = requirements;
+  const { approvals, delaySeconds, backup, reason, window } = requirements;
   const parts: string[] = [];
   if (approvals !== null) {
     const count = approvals.count === 1 ? "1 approval" : `${approvals.count} approvals`;
@@ -29,5 +29,8 @@ export function requirementsText(requirements: Requirements): string {
     );
   }
   if (reason) parts.push("a reason");
+  if (window !== null) {
+    parts.push(`hours of ${window.from} to ${window.to} (${window.days.join(" ")}) in ${window.zone}`);
+  }
   return listText(parts, "something that it does not state");
 }

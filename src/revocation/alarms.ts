@@ -71,6 +71,11 @@ const STRIKES: Readonly<Record<ErrorCode, "always" | "gateway" | "never">> = {
   agent_frozen: "never",
   cut_off: "never",
   requirements_unsupported: "never",
+  reason_missing: "never",
+  approval_invalid: "never",
+  approver_ineligible: "never",
+  // A mistake of a backup's script; who attests what it has not the power to is told `power_missing`.
+  attestation_invalid: "never",
   decoy_presented: "never",
   not_found: "never",
   conflict: "never",

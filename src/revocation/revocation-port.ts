@@ -2,6 +2,7 @@
 
 import type { Instant } from "../core/clock.ts";
 import type { CutOff, CutOffTarget } from "../core/cutoff.ts";
+import type { Demand } from "../core/hold-document.ts";
 import type { RevocationId } from "../core/ids.ts";
 import type { LeafDraft } from "../core/leaf.ts";
 import type { ConsumedProof } from "../core/proof.ts";
@@ -31,12 +32,14 @@ export interface GrantedPermission {
   readonly environments: readonly string[];
 }
 
-/** Live grants that are alike: same agent, role and permissions. For narrowing reloads. */
+/** Live grants that are alike: same agent, role, permissions and demands. For narrowing reloads. */
 export interface GrantShape {
   readonly agent: string;
   readonly role: string;
   readonly upstream: string;
   readonly permissions: readonly GrantedPermission[];
+  /** What they waited for. */
+  readonly demands: readonly Demand[];
   readonly longestTtlSeconds: number;
   readonly grants: number;
 }

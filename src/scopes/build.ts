@@ -3,15 +3,17 @@
 
 import { digestOf } from "../core/canonical-json.ts";
 import { upstreamOf } from "../core/names.ts";
+import { checkOwners, warnOfFewApprovers } from "./approvals.ts";
 import { createCatalogue, toResource } from "./catalogue.ts";
-import { DOCUMENTS, type ScopeDocument, secondsOf } from "./documents.ts";
+import type { ScopeDocument } from "./documents.ts";
 import { freezeMap } from "./frozen.ts";
 import { documentsOf, type ParsedDocument, placeText, problemAt } from "./parsed-document.ts";
 import { checkPrincipals, keysOf, principalDocuments, toPrincipal, warnOfMissingKeys } from "./principals.ts";
 import { compareText, type Problem, sortProblems } from "./problem.ts";
 import { checkEnvironmentList, checkRole, type Known, unknownUpstream } from "./role-rules.ts";
 import { indexRoles, toRole, warnOfIdleRole } from "./roles.ts";
-import type { AnyPrincipal, Environment, Resource, Role, ScopeSet, Settings, Upstream } from "./scope-set.ts";
+import type { AnyPrincipal, Environment, Resource, Role, ScopeSet, Upstream } from "./scope-set.ts";
+import { toSettings } from "./settings.ts";
 import { createSharedValues } from "./shared-values.ts";
 import { asList } from "./strict-object.ts";
 import { checkUpstreams, toUpstream, warnOfIdleActions } from "./upstreams.ts";
@@ -31,7 +33,8 @@ export function buildScopeSet(documents: readonly ParsedDocument[]): BuildResult
     ...findDuplicates(documents),
     ...checkUpstreams(documents, environments),
     ...checkResources(documents, { environments, upstreams }),
-    ...checkPrincipals(documents, principals, environments),
+    ...checkPrincipals(documents, principals, { environments, upstreams }),
+    ...checkOwners(documents, principals),
     ...checkRoles(documents, { environments, upstreams }),
   );
   if (problems.length > 0) return { problems: sortProblems(problems) };
@@ -76,6 +79,7 @@ function toSet(documents: readonly ParsedDocument[], parts: Parts): ScopeSet {
       const role = roles.get(parsed.document.name);
       return role === undefined ? [] : warnOfIdleRole(parsed, role, principals, upstreams);
     }),
+    ...warnOfFewApprovers(documents, principals),
   ];
   return Object.freeze({
     digest: digestDocuments(documents),
@@ -84,7 +88,7 @@ function toSet(documents: readonly ParsedDocument[], parts: Parts): ScopeSet {
     resources: freezeMap(parts.resources),
     roles: freezeMap(parts.roles),
     principals: freezeMap(parts.principals),
-    settings: toSettings(documents),
+    settings: toSettings(documentsOf("Settings", documents)[0]?.document),
     rolesFor: indexRoles([...parts.roles.values()]),
     warnings: Object.freeze(warnings),
   });
@@ -102,14 +106,6 @@ function digestDocuments(documents: readonly ParsedDocument[]): string {
       )
       .toSorted(compareText),
   );
-}
-
-function toSettings(documents: readonly ParsedDocument[]): Settings {
-  // The same defaults as in a document that says nothing.
-  const { strikes } = documentsOf("Settings", documents)[0]?.document ?? DOCUMENTS.Settings.parse({ kind: "Settings" });
-  return Object.freeze({
-    strikes: Object.freeze({ refusals: strikes.refusals, windowSeconds: secondsOf(strikes.window) }),
-  });
 }
 
 function findDuplicates(documents: readonly ParsedDocument[]): readonly Problem[] {

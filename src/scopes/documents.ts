@@ -2,12 +2,14 @@
 // They say what is well-formed; `build.ts` says what fits together. No I/O.
 
 import * as z from "zod";
-import { POWERS } from "../api/routes.ts";
+import { POWERS } from "../api/route.ts";
 import { Action, DurationText, Name, Resource } from "../api/values.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
 import { isLabelValue, isResource } from "../core/names.ts";
 import { compilePattern } from "../core/pattern.ts";
 import { KeyDocument } from "./key-document.ts";
+import { Requires } from "./requirements.ts";
+import { SettingsDocument } from "./settings.ts";
 import { oneOrMany, strictObject } from "./strict-object.ts";
 import { UpstreamDocument } from "./upstream-documents.ts";
 
@@ -21,11 +23,8 @@ const MAX_PATTERNS = 1000;
 const MAX_PERMISSIONS = 200;
 const MAX_KEYS = 16;
 const MAX_TEAMS = 64;
-const MAX_APPROVALS = 20;
 const MAX_PER_MINUTE = 1_000_000;
 const MAX_USES = 1_000_000;
-const MAX_REFUSALS = 10_000;
-const MAX_WINDOW_SECONDS = 3600;
 
 const LabelValue = z
   .string()
@@ -60,6 +59,7 @@ const AgentDocument = strictObject({
   name: Name,
   owner: Name.optional().describe("the person behind it, who can never approve what it asks for"),
   labels: LabelMap,
+  attests: Selector.optional().describe("resources whose backups it may attest: label -> value or list of values"),
   keys: Keys,
 });
 
@@ -81,24 +81,6 @@ const ResourceDocument = strictObject({
     "expected no label 'upstream' or 'type': both are built in and follow from the id",
   ),
 });
-
-const Requires = strictObject({
-  approvals: strictObject({
-    count: z.int().min(1).max(MAX_APPROVALS),
-    from: z.array(Name).min(1).max(MAX_TEAMS).describe("teams whose people may approve"),
-    perTeam: z.boolean().default(false),
-  }).optional(),
-  delay: DurationText.optional(),
-  backup: strictObject({
-    maxAge: DurationText,
-    separateFrom: z.array(Name).min(1).max(MAX_LABELS),
-    restoreTested: z.boolean().default(false),
-  }).optional(),
-  reason: z.literal(true).optional(),
-}).refine(
-  (requires) => Object.values(requires).some((value) => value !== undefined),
-  "expected approvals, delay, backup or reason, found none: leave `requires` out where nothing is required",
-);
 
 const PermissionDocument = strictObject({
   actions: z.array(Action).min(1).max(MAX_ACTIONS),
@@ -142,19 +124,6 @@ const RoleDocument = strictObject({
   }).optional(),
 });
 
-const SettingsDocument = strictObject({
-  kind: z.literal("Settings"),
-  strikes: strictObject({
-    refusals: z.int().min(1).max(MAX_REFUSALS).default(5),
-    window: DurationText.refine(
-      (window) => (parseDurationSeconds(window) ?? 0) <= MAX_WINDOW_SECONDS,
-      "expected at most 1h",
-    ).default("60s"),
-  })
-    .prefault({})
-    .describe("so many refusals within the window, and the agent is frozen or its grant ends"),
-});
-
 /** Every kind that there is. */
 export const DOCUMENTS = {
   Environment: EnvironmentDocument,
@@ -170,7 +139,6 @@ export const DOCUMENTS = {
 export type Kind = keyof typeof DOCUMENTS;
 export type ScopeDocument = { [K in Kind]: z.infer<(typeof DOCUMENTS)[K]> }[Kind];
 export type DocumentOf<K extends Kind> = Extract<ScopeDocument, { kind: K }>;
-export type RequiresDocument = z.infer<typeof Requires>;
 export type LabelsDocument = z.infer<typeof LabelMap>;
 
 /** Seconds, omitted ones filled in so that they fit what was stated. */
@@ -187,13 +155,6 @@ export function ttlSeconds(ttl: TtlDocument | undefined): {
     max,
     credential: each ?? Math.min(DEFAULT_TTL.credential, max),
   };
-}
-
-/** The seconds of a duration that its schema has checked. */
-export function secondsOf(duration: string): number {
-  const seconds = parseDurationSeconds(duration);
-  if (seconds === null) throw new TypeError("a duration was not checked by its schema");
-  return seconds;
 }
 
 /** JSON Schemas for editors: one per kind, and `scopes.schema.json` for a file that holds any of them. */

@@ -1,5 +1,6 @@
 // One line from a schema's complaint: what was expected, and what was found in its place.
-// Values below `keys` and `credential` are never repeated: somebody will paste a private key or a root credential there.
+// Values below `keys` and `credential` are never repeated, nor a webhook's URL and secret: somebody will paste a private
+// key or a root credential there.
 
 import type * as z from "zod";
 import { EXPECTED_KEY } from "./key-document.ts";
@@ -125,13 +126,16 @@ function describeFound(root: unknown, path: readonly PropertyKey[]): string {
   if (value === null || value === undefined) return "nothing";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (typeof value === "object") return Object.keys(value).length === 0 ? "an empty map" : "a map";
-  if (
-    path[0] === "keys" ||
-    path[0] === "credential" ||
-    (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean")
-  ) {
+  if (mayHoldSecret(path) || (typeof value !== "string" && typeof value !== "number" && typeof value !== "boolean")) {
     return "another value";
   }
   const text = JSON.stringify(value) ?? "another value";
   return text.length <= MAX_FOUND_LENGTH ? text : `${text.slice(0, MAX_FOUND_LENGTH)}…`;
+}
+
+/** Chat tools hand out URLs that are credentials themselves. */
+function mayHoldSecret(path: readonly PropertyKey[]): boolean {
+  const [first, , third] = path;
+  if (first === "webhooks") return third === undefined || third === "url" || third === "secret";
+  return first === "keys" || first === "credential";
 }

@@ -69,6 +69,7 @@ function compileHttpOperation(
     query,
     headers,
     body,
+    idempotent: document.idempotent,
     meaning,
   });
   return { method, template, operation };
@@ -102,7 +103,8 @@ export function compileGraphqlOperations(
     const select = toSelection(document.select, at);
     const meaning = toMeaning(upstream, document, { kind: "graphql" }, at);
     if (select === null || meaning === null) continue;
-    operations.set(name, Object.freeze({ name, kind, field, select, meaning }));
+    const { idempotent } = document;
+    operations.set(name, Object.freeze({ name, kind, field, select, idempotent, meaning }));
   }
   return freezeMap(operations);
 }

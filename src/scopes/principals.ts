@@ -1,14 +1,15 @@
 // Agents, people and services: one namespace, and one principal to a key (semantics, rule 20).
 // A principal whose key files are all missing exists and cannot authenticate.
 
-import { toLabels } from "./catalogue.ts";
+import { compileCoverage, toLabels } from "./catalogue.ts";
 import type { DocumentOf } from "./documents.ts";
 import { thumbprintOf, toPublicJwk } from "./key-document.ts";
 import { documentsOf, type ParsedDocument, type ParsedOf, placeText, problemAt } from "./parsed-document.ts";
 import { compareText, type Problem } from "./problem.ts";
-import { checkEnvironmentList } from "./role-rules.ts";
+import { checkEnvironmentList, type Complain, type Known, unknownUpstream } from "./role-rules.ts";
 import { freezeSet } from "./frozen.ts";
-import type { AnyPrincipal, Environment, PublicJwk } from "./scope-set.ts";
+import type { AnyPrincipal, PublicJwk } from "./scope-set.ts";
+import { asList } from "./strict-object.ts";
 
 type PrincipalDocument = DocumentOf<"Agent"> | DocumentOf<"Person"> | DocumentOf<"Service">;
 
@@ -40,7 +41,8 @@ export function toPrincipal(parsed: ParsedDocument<PrincipalDocument>): AnyPrinc
     case "Agent": {
       const labels = toLabels(document.labels);
       const environments = labels["environment"] ?? Object.freeze([]);
-      return Object.freeze({ kind: "Agent", name, keys, owner: document.owner ?? null, labels, environments });
+      const attests = document.attests === undefined ? null : compileCoverage(document.attests);
+      return Object.freeze({ kind: "Agent", name, keys, owner: document.owner ?? null, labels, environments, attests });
     }
     case "Person":
       return Object.freeze({
@@ -55,26 +57,41 @@ export function toPrincipal(parsed: ParsedDocument<PrincipalDocument>): AnyPrinc
   }
 }
 
-/** Owners that are people, environments that are declared, keys that belong to one name. */
+/** Owners that are people, environments and upstreams that are declared, keys that belong to one name. */
 export function checkPrincipals(
   documents: readonly ParsedDocument[],
   principals: ReadonlyMap<string, AnyPrincipal>,
-  environments: ReadonlyMap<string, Environment>,
+  known: Known,
 ): readonly Problem[] {
   const problems: Problem[] = [];
   for (const agent of documentsOf("Agent", documents)) {
     const { owner, labels } = agent.document;
+    checkAttests(agent.document, known, (path, message) => problems.push(problemAt(agent, path, message)));
     if (owner !== undefined && principals.get(owner)?.kind !== "Person") {
       problems.push(problemAt(agent, ["owner"], `expected the name of a declared person, found "${owner}"`));
     }
     if (labels["environment"] === undefined) {
       problems.push(problemAt(agent, ["labels"], "expected a label `environment`: without one everything is refused"));
     }
-    checkEnvironmentList(labels["environment"], { environments }, (path, message) => {
+    checkEnvironmentList(labels["environment"], known, (path, message) => {
       problems.push(problemAt(agent, ["labels", "environment", ...path], message));
     });
   }
   return [...problems, ...findSharedKeys(principalDocuments(documents))];
+}
+
+/** Rule 25: who attests backups is nobody of those who ask, and that is told by its owner. */
+function checkAttests({ name, owner, attests }: DocumentOf<"Agent">, known: Known, complain: Complain): void {
+  if (attests === undefined) return;
+  if (owner === undefined) {
+    complain(["attests"], `expected an \`owner\` beside it, found none: whose "${name}" is decides for whom it counts`);
+  }
+  for (const upstream of asList(attests["upstream"] ?? [])) {
+    if (!known.upstreams.has(upstream)) complain(["attests", "upstream"], unknownUpstream(upstream));
+  }
+  checkEnvironmentList(attests["environment"], known, (path, message) => {
+    complain(["attests", "environment", ...path], message);
+  });
 }
 
 function findSharedKeys(principals: readonly ParsedDocument<PrincipalDocument>[]): readonly Problem[] {

@@ -3,7 +3,7 @@
 
 import { Kind } from "graphql";
 import { BrokerError } from "../core/errors.ts";
-import { secondsOf } from "./documents.ts";
+import { secondsOf } from "./bounded-duration.ts";
 import { parseDocument } from "./graphql-document.ts";
 import { parseExpression } from "./jmespath.ts";
 import { fillPath, parsePathTemplate } from "./path-template.ts";

@@ -2,10 +2,11 @@
 // What a role may not say is in `role-rules.ts`.
 
 import { type Catalogue, compileAgentSelector, compileCoverage } from "./catalogue.ts";
-import { type DocumentOf, type RequiresDocument, secondsOf, ttlSeconds } from "./documents.ts";
+import { type DocumentOf, ttlSeconds } from "./documents.ts";
 import { type ParsedOf, placeText } from "./parsed-document.ts";
 import { isGivenAt, reachOf } from "./reach.ts";
-import type { Agent, AnyPrincipal, Requirements, Role, ScopeSet, Upstream } from "./scope-set.ts";
+import { toRequirements } from "./requirements.ts";
+import type { Agent, AnyPrincipal, Role, ScopeSet, Upstream } from "./scope-set.ts";
 import type { SharedValues } from "./shared-values.ts";
 import { asList } from "./strict-object.ts";
 
@@ -39,25 +40,6 @@ export function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue, shared: S
     breadth: catalogue.countPairs(
       document.permissions.map(({ actions, resources }) => ({ actions, covered: catalogue.coverage(resources) })),
     ),
-  });
-}
-
-function toRequirements({ approvals, delay, backup, reason }: RequiresDocument): Requirements {
-  return Object.freeze({
-    approvals:
-      approvals === undefined
-        ? null
-        : Object.freeze({ ...approvals, from: Object.freeze([...new Set(approvals.from)]) }),
-    delaySeconds: delay === undefined ? null : secondsOf(delay),
-    backup:
-      backup === undefined
-        ? null
-        : Object.freeze({
-            maxAgeSeconds: secondsOf(backup.maxAge),
-            separateFrom: Object.freeze([...new Set(backup.separateFrom)]),
-            restoreTested: backup.restoreTested,
-          }),
-    reason: reason === true,
   });
 }
 

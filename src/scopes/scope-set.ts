@@ -1,7 +1,10 @@
 // The policy in force: immutable, indexed, linked. Everything a decision needs is a look-up here.
 // Built by `build.ts` from documents that parsed; nothing else makes one.
 
-import type { Power } from "../api/routes.ts";
+import type { Power } from "../api/route.ts";
+import type { Requirements } from "../core/hold-document.ts";
+
+export type { Requirements };
 
 /** Every label has one or more values. */
 export type Labels = Readonly<Record<string, readonly string[]>>;
@@ -22,6 +25,8 @@ export interface Agent extends Principal {
   readonly labels: Labels;
   /** Values of the label `environment`. */
   readonly environments: readonly string[];
+  /** Resources whose backups it may attest (rule 25), or null. */
+  readonly attests: ((resource: Resource) => boolean) | null;
 }
 
 export interface Person extends Principal {
@@ -152,6 +157,8 @@ export interface HttpOperation {
   readonly query: ReadonlySet<string>;
   readonly headers: ReadonlySet<string>;
   readonly body: "none" | "json" | "form" | "bytes";
+  /** Sent twice it does what it does once, by the provider's promise: an unknown end may be tried again. */
+  readonly idempotent: boolean;
   readonly meaning: Meaning;
 }
 
@@ -171,6 +178,8 @@ export interface GraphqlOperation {
   readonly kind: "query" | "mutation" | "subscription";
   readonly field: string;
   readonly select: Selection;
+  /** As of an `HttpOperation`. */
+  readonly idempotent: boolean;
   readonly meaning: Meaning;
 }
 
@@ -208,6 +217,23 @@ export type Expression = (data: unknown) => unknown;
 export interface Settings {
   /** So many refusals within the window, and the agent is frozen or the grant ends (rule 16). */
   readonly strikes: { readonly refusals: number; readonly windowSeconds: number };
+  /** Live holds of one agent at a time (rule 24). */
+  readonly holds: { readonly perAgent: number };
+  /** Who is told of what; by name. */
+  readonly webhooks: readonly Webhook[];
+}
+
+/** A receiver of signed messages (Standard Webhooks). */
+export interface Webhook {
+  readonly name: string;
+  /** `https://…`; plain http on loopback alone. */
+  readonly url: string;
+  /** Its signing secret, `whsec_…`: a sealed secret with this URL's origin, or `env:`, `file:`. */
+  readonly secret: SecretReference;
+  /** Types of the record's entries, at least one. */
+  readonly events: ReadonlySet<string>;
+  /** CIDR blocks: the only private addresses that may be connected to. */
+  readonly addresses: readonly string[];
 }
 
 export interface Resource {
@@ -216,18 +242,6 @@ export interface Resource {
   /** Built in: `upstream` and `type`; declared: the rest. */
   readonly labels: Labels;
   readonly environments: readonly string[];
-}
-
-/** What a permission demands before it is given. Holds will collect it; until they exist it is refused. */
-export interface Requirements {
-  readonly approvals: { readonly count: number; readonly from: readonly string[]; readonly perTeam: boolean } | null;
-  readonly delaySeconds: number | null;
-  readonly backup: {
-    readonly maxAgeSeconds: number;
-    readonly separateFrom: readonly string[];
-    readonly restoreTested: boolean;
-  } | null;
-  readonly reason: boolean;
 }
 
 export interface RolePermission {

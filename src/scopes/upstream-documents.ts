@@ -3,12 +3,12 @@
 
 import * as z from "zod";
 import { Origin } from "../api/secrets.ts";
-import { Action, DurationText, Name } from "../api/values.ts";
-import { isCidr } from "../core/cidr.ts";
-import { parseDurationSeconds } from "../core/duration.ts";
-import { isName, isPlainText } from "../core/names.ts";
+import { Action, Name } from "../api/values.ts";
+import { isPlainText } from "../core/names.ts";
 import { CaseDocument } from "./argument-rules.ts";
+import { durationUpTo } from "./bounded-duration.ts";
 import { findHeaderFault, findSentHeaderFault, METHOD_OVERRIDE_PARAMETER } from "./header-names.ts";
+import { PrivateAddresses, SecretReferenceText } from "./outgoing.ts";
 import { oneOrMany, strictObject } from "./strict-object.ts";
 
 const MAX_ACTIONS = 1000;
@@ -24,14 +24,10 @@ const MAX_QUERY_LENGTH = 10_000;
 const MAX_PATH_LENGTH = 1024;
 const MAX_PROVIDER_ID_LENGTH = 200;
 const MAX_BATCH = 50;
-const MAX_TIMEOUT_SECONDS = 300;
-const MAX_CACHE_SECONDS = 300;
 const MEBIBYTE = 1024 * 1024;
 
 const eachOnce = (items: readonly string[]): boolean => new Set(items).size === items.length;
 const text = (most: number) => z.string().min(1).max(most);
-const durationUpTo = (seconds: number, words: string) =>
-  DurationText.refine((duration) => (parseDurationSeconds(duration) ?? 0) <= seconds, `expected at most ${words}`);
 
 /** A message that the check itself has. */
 const checked = (findFault: (value: string) => string | null) =>
@@ -66,14 +62,6 @@ const ServiceUpstream = strictObject({
   actions: Actions,
 });
 
-/** The secret's name, and never the secret: somebody will paste it here. */
-function isSecretReference(reference: string): boolean {
-  if (reference.startsWith("env:")) return /^env:(?!VALETKEY_)[A-Z][A-Z0-9_]{0,127}$/.test(reference);
-  if (reference.startsWith("file:")) return /^file:[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(reference);
-  const looksLikeOne = /[a-z0-9]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/.test(reference);
-  return isName(reference) && !looksLikeOne;
-}
-
 const PlaceName = z
   .string()
   .regex(/^[A-Za-z0-9_.~-]{1,64}$/, "expected a name of letters, digits, '_', '.', '~' or '-'");
@@ -106,13 +94,6 @@ const Place = strictObject({
     "expected `prefix` beside `header` alone",
   );
 
-const Cidr = z
-  .string()
-  .refine(
-    isCidr,
-    "expected a block of addresses like '127.0.0.1/32' or 'fd00::/8', no wider than /8 and without bits beyond",
-  );
-
 const NamedFile = strictObject({
   file: z
     .string()
@@ -133,7 +114,7 @@ const Limits = strictObject({
     .min(1)
     .max(1024 * MEBIBYTE)
     .default(32 * MEBIBYTE),
-  timeout: durationUpTo(MAX_TIMEOUT_SECONDS, "5m").default("30s"),
+  timeout: durationUpTo("5m").default("30s"),
 });
 
 const ProviderId = z
@@ -150,7 +131,7 @@ const Resolver = strictObject({
   same: z.record(text(64), z.string()).describe("parameter -> JMESPath: the answer must repeat what was asked"),
   labels: z.record(Name, z.string()).describe("label -> JMESPath"),
   more: z.string().optional().describe("JMESPath: whether there are further pages"),
-  cache: durationUpTo(MAX_CACHE_SECONDS, "5m").default("30s"),
+  cache: durationUpTo("5m").default("30s"),
 });
 
 /** What both kinds of operations say alike. */
@@ -159,6 +140,10 @@ const meaning = {
   resource: oneOrMany(text(MAX_PATH_LENGTH), MAX_RESOURCES),
   absent: text(MAX_PATH_LENGTH).optional().describe("the resource that is meant where an argument is absent"),
   cases: z.array(CaseDocument).max(MAX_CASES).default([]),
+  idempotent: z
+    .boolean()
+    .default(false)
+    .describe("sent twice it does what it does once, by the provider's promise: an unknown end may be tried again"),
 };
 
 /** What both types behind the gateway say alike. */
@@ -170,12 +155,7 @@ const behindGateway = {
     .refine(eachOnce, "expected each origin once")
     .describe("the one list for matching, injecting and connecting; the first is the default"),
   credential: strictObject({
-    secret: z
-      .string()
-      .refine(
-        isSecretReference,
-        "expected the name of a sealed secret, or env:NAME, or file:NAME; never the secret itself",
-      ),
+    secret: SecretReferenceText,
     place: Place,
   }),
   credentialHeaders: list(
@@ -186,7 +166,7 @@ const behindGateway = {
     .default(["authorization"])
     .describe("where clients bring the credential of their grant"),
   headers: list(checked(findSentHeaderFault), MAX_NAMES).default(["accept", "user-agent"]).describe("sent on"),
-  addresses: list(Cidr, MAX_NAMES).default([]).describe("the only private addresses that may be connected to"),
+  addresses: PrivateAddresses,
   ca: NamedFile.optional().describe("PEM certificates to trust instead of the system's"),
   limits: Limits.prefault({}),
   environments: z.record(ProviderId, Name).default({}).describe("the provider's id of an environment -> ours"),

@@ -1,7 +1,7 @@
 // Upstreams, compiled from documents that are well-formed: operations, resolvers and the rest of what stands behind the
 // gateway, and the rules that tie them to other documents. Whatever is wrong is said with its place, and nothing guessed.
 
-import { secondsOf } from "./documents.ts";
+import { secondsOf } from "./bounded-duration.ts";
 import { freezeMap, freezeSet } from "./frozen.ts";
 import { parseSchema } from "./graphql.ts";
 import { compileGraphqlOperations, compileHttpOperations } from "./operations.ts";

@@ -1,15 +1,16 @@
 // One typed call per route of the broker's table, each with a fresh proof of identity. SDK, verifier and CLI use it.
 // It follows no redirects, reads no more than it must, re-sends nothing, and trusts no answer that has another shape.
 
-import type { JWK } from "jose";
 import type * as z from "zod";
-import { type Route, ROUTES, type RouteName } from "../api/routes.ts";
+import type { Route } from "../api/route.ts";
+import { ROUTES, type RouteName } from "../api/routes.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { parseBrokerUrl } from "./broker-url.ts";
 import { BrokerUnreachableError, ValetkeyError } from "./errors.ts";
 import { isProblem, parseProblem } from "./parse-problem.ts";
 import { readText } from "./read-text.ts";
 import { createProofSigner } from "./sign-proof.ts";
+import type { SigningKey } from "./signer.ts";
 
 /** What a route whose answer has no JSON schema gives. */
 export interface TextAnswer {
@@ -42,7 +43,7 @@ export interface ApiClientOptions {
   readonly url: string;
   /** Who calls; null for public routes alone. */
   readonly name: string | null;
-  readonly key: JWK | null;
+  readonly key: SigningKey | null;
   /** What the broker calls itself, where that is not `url`. */
   readonly issuer?: string | undefined;
   readonly fetch?: typeof globalThis.fetch | undefined;
@@ -56,6 +57,9 @@ const MAX_ANSWER_BYTES = 1_048_576;
 const MAX_PAGE_BYTES: Partial<Record<RouteName, number>> = {
   listGrants: 16 * MAX_ANSWER_BYTES,
   listRevocations: 16 * MAX_ANSWER_BYTES,
+  listHolds: 16 * MAX_ANSWER_BYTES,
+  // An answer of 1 MB, in base64.
+  readOutcome: 4 * MAX_ANSWER_BYTES,
   readRecord: 128 * MAX_ANSWER_BYTES,
 };
 
@@ -66,15 +70,25 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   const send = options.fetch ?? globalThis.fetch;
   const signProof = name === null || key === null ? null : createProofSigner(name, key, options.issuer ?? base, clock);
 
-  async function open(routeName: RouteName, input: CallInput, signal: AbortSignal): Promise<Response> {
+  /** Null for a public route. Before the time limit runs: an SSH agent may ask a person first. */
+  async function prove(routeName: RouteName): Promise<string | null> {
+    const route: Route = ROUTES[routeName];
+    if (route.who === null) return null;
+    if (signProof === null)
+      throw new ValetkeyError(`${route.method} ${route.path} needs a caller: give a key and the name it belongs to`);
+    return signProof();
+  }
+
+  async function open(
+    routeName: RouteName,
+    proof: string | null,
+    input: CallInput,
+    signal: AbortSignal,
+  ): Promise<Response> {
     const route: Route = ROUTES[routeName];
     const url = base + fillPath(route.path, input.params ?? {}) + queryText(input.query ?? {});
     const headers = new Headers({ accept: acceptOf(route) });
-    if (route.who !== null) {
-      if (signProof === null)
-        throw new ValetkeyError(`${route.method} ${route.path} needs a caller: give a key and the name it belongs to`);
-      headers.set("authorization", `Bearer ${await signProof()}`);
-    }
+    if (proof !== null) headers.set("authorization", `Bearer ${proof}`);
     const init: RequestInit = { method: route.method, headers, redirect: "error", signal };
     if (route.body !== null) {
       headers.set("content-type", "application/json");
@@ -113,8 +127,9 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   }
 
   async function call<Name extends RouteName>(routeName: Name, input: CallInput = {}): Promise<AnswerOf<Name>> {
+    const proof = await prove(routeName);
     return bounded(input, async (signal) => {
-      const response = await open(routeName, input, signal);
+      const response = await open(routeName, proof, input, signal);
       const text = await readText(response, MAX_PAGE_BYTES[routeName] ?? MAX_ANSWER_BYTES);
       // The table's key type follows from the route's name, which TypeScript cannot carry through a look-up.
       return parseAnswer(ROUTES[routeName], response, text) as AnswerOf<Name>;
@@ -122,8 +137,9 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   }
 
   async function callRaw(routeName: RouteName, input: CallInput = {}): Promise<Response> {
+    const proof = await prove(routeName);
     return bounded(input, async (signal, inTime) => {
-      const response = await open(routeName, input, signal);
+      const response = await open(routeName, proof, input, signal);
       if (!response.ok) throw parseProblem(response, await readText(response, MAX_ANSWER_BYTES));
       inTime();
       return response;

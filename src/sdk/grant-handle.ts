@@ -1,23 +1,46 @@
-// A grant in an agent's hands: gives a credential that is valid at this moment, renews it when asked, and lets it go.
+// A grant in an agent's hands: waits while it is held, gives a credential that is valid at this moment, renews it when
+// asked, and lets it go.
 // INVARIANT: the credential lives in this closure alone; no field, no JSON and no inspection of a handle shows it.
 
 import type { Grant as GrantBody, GrantAnswer } from "../api/grants.ts";
 import { CLOCK_TOLERANCE_MS, type Clock } from "../core/clock.ts";
 import type { ApiClient } from "./api-client.ts";
-import { GrantEndedError, RefusedError, ValetkeyError } from "./errors.ts";
+import { GrantEndedError, GrantHeldError, HoldEndedError, RefusedError, ValetkeyError } from "./errors.ts";
+import { createGatewayClient, type GatewayClient } from "./gateway-client.ts";
+import { checkHappened, pollHold } from "./hold-handle.ts";
+import { pollUntil, type WaitOptions, withinTime } from "./long-poll.ts";
 
 export interface Grant extends AsyncDisposable {
   readonly id: string;
   /** As the broker last described it; nothing in it is secret. */
   readonly info: GrantBody;
-  /** A JWT that is valid now. Throws GrantEndedError when the grant is over. */
+  /** As far as is known here: a held grant becomes active while somebody awaits `whenActive`. */
+  readonly status: GrantBody["status"];
+  /** What it waits or waited for, for `client.hold`; null where it was given at once. */
+  readonly hold: string | null;
+  /**
+   * Resolves to this grant when it is active, at once where it is. Throws HoldEndedError when it will never be,
+   * GrantHeldError after `timeoutMs`, the signal's reason; after these two it stays held, and can be awaited again.
+   */
+  whenActive(options?: WaitOptions & { readonly timeoutMs?: number | undefined }): Promise<Grant>;
+  /** A JWT that is valid now. Throws GrantEndedError when the grant is over, GrantHeldError while it is held. */
   credential(): Promise<string>;
   /** `Bearer …`, for an Authorization header. */
   authorization(): Promise<string>;
   /** As `fetch`, with the credential where the URL's origin is the one that the credential is for, and nowhere else. */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
-  /** Ends the grant. A second call, or a grant that is over anyway, does nothing. */
+  /** For a grant on an upstream behind the gateway: `fetch` that follows held calls to their end. */
+  readonly gateway: GatewayClient;
+  /** Ends the grant; one that is held is cancelled. A second call, or a grant that is over anyway, does nothing. */
   release(): Promise<void>;
+}
+
+export interface GrantDependencies {
+  readonly api: ApiClient;
+  readonly clock: Clock;
+  readonly send: typeof globalThis.fetch;
+  /** What the broker calls itself. */
+  readonly issuer: string;
 }
 
 /** A renewal that failed is not tried again for so long while the credential in hand is still good. */
@@ -29,40 +52,82 @@ const MAX_LEFT_SHARE = 0.5;
 /** These answers to a renewal are about the grant; the others are about the moment. */
 const ENDING_STATUS = new Set([403, 404, 409]);
 
-interface Held {
-  readonly grant: GrantBody;
+interface InHand {
   readonly value: string;
   readonly audience: string;
   readonly expiresAt: number;
   readonly renewAt: number;
 }
 
-/** `answer` is the broker's, as parsed by the API client. */
+interface Over {
+  readonly why: string;
+  readonly cause?: unknown;
+}
+
+/** `answer` is the broker's, as parsed by the API client. Without a credential: it is held, or was picked up again. */
 export function createGrantHandle(
-  api: ApiClient,
-  answer: GrantAnswer,
-  clock: Clock,
-  send: typeof globalThis.fetch,
+  dependencies: GrantDependencies,
+  answer: Pick<GrantAnswer, "grant"> & Partial<Pick<GrantAnswer, "credential">>,
 ): Grant {
-  const id = answer.grant.id;
-  // Credentials expire in whole seconds: in what is left of the grant's last one nothing is valid.
-  const endsAt = Math.floor(Date.parse(answer.grant.endsAt) / 1000) * 1000;
-  let held = hold(answer, clock);
-  let renewal: Promise<void> | null = null;
+  const { api, clock, send, issuer } = dependencies;
+  const { id, hold, upstream, task } = answer.grant;
+  let info = answer.grant;
+  let inHand = answer.credential === undefined ? null : take(answer.credential, clock);
+  let renewal: Promise<InHand> | null = null;
   let release: Promise<void> | null = null;
   let pausedUntil = 0;
-  let over: { readonly why: string; readonly cause?: unknown } | null = null;
+  let over: Over | null = null;
 
-  function checkLive(): void {
-    if (over === null && clock.now() >= endsAt) over = { why: `its time was up at ${answer.grant.endsAt}` };
-    if (over !== null) throw new GrantEndedError(id, over.why, over.cause);
+  /** Of its life; a held grant's has not begun. Credentials expire in whole seconds: in its last one nothing is valid. */
+  function endsAt(): number {
+    return info.endsAt === null ? Infinity : Math.floor(Date.parse(info.endsAt) / 1000) * 1000;
   }
 
-  async function renew(): Promise<void> {
+  function checkLive(): void {
+    if (over === null && info.status === "ended") over = { why: sayEndedBy(info) };
+    if (over === null && clock.now() >= endsAt()) over = { why: `its time was up at ${info.endsAt}` };
+    if (over !== null) throw new GrantEndedError(id, over.why, over.cause);
+    if (info.status === "held") {
+      throw new GrantHeldError(
+        id,
+        hold,
+        `await its whenActive() before you use it; hold ${hold} says what it waits for`,
+      );
+    }
+  }
+
+  async function whenActive(options: Parameters<Grant["whenActive"]>[0] = {}): Promise<Grant> {
+    const { signal, timeoutMs } = options;
+    const late = () => new GrantHeldError(id, hold, `it was not active after ${timeoutMs} ms, and goes on waiting`);
+    await withinTime({ signal, timeoutMs, late }, waitWhileHeld);
+    // Every time: it will never be active.
+    if (over?.cause instanceof HoldEndedError) throw over.cause;
+    checkLive();
+    return handle;
+  }
+
+  /** The hold is what is waited for: it ends once, and says whether the grant was ever active. */
+  async function waitWhileHeld(signal: AbortSignal | undefined): Promise<void> {
+    if (over !== null || hold === null || info.status === "active") return;
+    const ended = await pollHold(api, clock, hold, { signal });
+    try {
+      checkHappened(ended);
+    } catch (cause) {
+      if (!(cause instanceof HoldEndedError)) throw cause;
+      over ??= { why: cause.message, cause };
+      return;
+    }
+    const ask = () => api.call("readGrant", { params: { id }, signal });
+    info = await pollUntil({ id, clock, ask, isOver: ({ status }) => status !== "held", signal });
+  }
+
+  async function renew(): Promise<InHand> {
     try {
       const renewed = await api.call("renewCredential", { params: { id } });
       if (renewed.grant.id !== id) throw new ValetkeyError(`the broker renewed another grant than ${id}`);
-      held = hold(renewed, clock);
+      info = renewed.grant;
+      inHand = take(renewed.credential, clock);
+      return inHand;
     } catch (cause) {
       pausedUntil = clock.monotonic() + RETRY_PAUSE_MS;
       if (cause instanceof RefusedError && ENDING_STATUS.has(cause.status)) over = { why: cause.message, cause };
@@ -70,48 +135,49 @@ export function createGrantHandle(
     }
   }
 
-  async function credential(): Promise<string> {
+  /** The credential in hand where it is good and need not or cannot be renewed; otherwise another. */
+  async function current(): Promise<InHand> {
     checkLive();
     const now = clock.now();
-    const good = now < held.expiresAt;
-    const due = now >= held.renewAt && held.expiresAt < endsAt;
-    if (!due && good) return held.value;
-    if (good && clock.monotonic() < pausedUntil) return held.value;
+    const had = inHand !== null && now < inHand.expiresAt ? inHand : null;
+    const due = had === null || (now >= had.renewAt && had.expiresAt < endsAt());
+    if (!due || (had !== null && clock.monotonic() < pausedUntil)) return had;
     renewal ??= renew().finally(() => {
       renewal = null;
     });
     try {
-      await renewal;
+      const renewed = await renewal;
+      checkLive();
+      return renewed;
     } catch (cause) {
       checkLive();
       // What is in hand stays good until it expires, whatever kept the broker from answering.
-      if (clock.now() < held.expiresAt) return held.value;
+      if (had !== null && clock.now() < had.expiresAt) return had;
       throw cause;
     }
-    checkLive();
-    return held.value;
   }
 
   async function authorizedFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const request = new Request(input, init);
-    if (URL.canParse(held.audience) && new URL(held.audience).origin === new URL(request.url).origin) {
+    // The same one for all credentials of a grant.
+    const { audience } = inHand ?? (await current());
+    if (URL.canParse(audience) && new URL(audience).origin === new URL(request.url).origin) {
       request.headers.set("authorization", await authorization());
     }
     return send(request);
   }
 
   async function authorization(): Promise<string> {
-    return `Bearer ${await credential()}`;
+    return `Bearer ${(await current()).value}`;
   }
 
   async function end(): Promise<void> {
     // Past its end by every clock that the broker accepts: there is nothing to end.
-    if (over === null && clock.now() < endsAt + CLOCK_TOLERANCE_MS) {
-      try {
-        await api.call("endGrant", { params: { id } });
-      } catch (cause) {
-        if (!(cause instanceof RefusedError && ENDING_STATUS.has(cause.status))) throw cause;
-      }
+    if (over === null && info.status !== "ended" && clock.now() < endsAt() + CLOCK_TOLERANCE_MS) {
+      const isCancelled =
+        info.status === "held" && hold !== null && (await done(api.call("cancelHold", { params: { id: hold } })));
+      // Also one that became active, or ended, since it was last looked at.
+      if (!isCancelled) await done(api.call("endGrant", { params: { id } }));
     }
     over ??= { why: "it was released" };
   }
@@ -124,33 +190,56 @@ export function createGrantHandle(
     return release;
   }
 
-  const handle = {
+  const handle: Grant = {
     id,
+    hold,
     get info() {
-      return held.grant;
+      return info;
     },
-    credential,
+    get status() {
+      return over !== null || clock.now() >= endsAt() ? "ended" : info.status;
+    },
+    whenActive,
+    credential: async () => (await current()).value,
     authorization,
     fetch: authorizedFetch,
+    gateway: createGatewayClient({
+      api,
+      clock,
+      send,
+      url: `${issuer}/gateway/${upstream}`,
+      upstream,
+      task,
+      credential: current,
+    }),
     release: releaseOnce,
     [Symbol.asyncDispose]: releaseOnce,
   };
-  const shown = () => ({ grant: id, task: held.grant.task, role: held.grant.role, endsAt: held.grant.endsAt });
+  const shown = () => ({ grant: id, task, role: info.role, status: handle.status, endsAt: info.endsAt });
   Object.defineProperty(handle, "toJSON", { value: shown });
   // The symbol by which Node's console and util.inspect ask an object how it wants to be shown.
   Object.defineProperty(handle, Symbol.for("nodejs.util.inspect.custom"), { value: shown });
   return Object.freeze(handle);
 }
 
-function hold(answer: GrantAnswer, clock: Clock): Held {
-  const expiresAt = Date.parse(answer.credential.expiresAt);
+/** False where the state does not allow it any more. */
+async function done(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return true;
+  } catch (cause) {
+    if (cause instanceof RefusedError && ENDING_STATUS.has(cause.status)) return false;
+    throw cause;
+  }
+}
+
+function sayEndedBy({ endedBy }: GrantBody): string {
+  return endedBy === null ? "it has ended" : `it was ended by ${endedBy}`;
+}
+
+function take({ value, audience, expiresAt: text }: GrantAnswer["credential"], clock: Clock): InHand {
+  const expiresAt = Date.parse(text);
   const life = Math.max(0, expiresAt - clock.now());
   const left = Math.min(Math.max(life * LEFT_SHARE, MIN_LEFT_MS), life * MAX_LEFT_SHARE);
-  return {
-    grant: answer.grant,
-    value: answer.credential.value,
-    audience: answer.credential.audience,
-    expiresAt,
-    renewAt: expiresAt - left,
-  };
+  return { value, audience, expiresAt, renewAt: expiresAt - left };
 }

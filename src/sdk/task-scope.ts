@@ -1,4 +1,5 @@
-// A task's grants, released together when the task ends, also when the work or a single release failed.
+// A task's grants, released together when the task ends, also when the work or a single release failed. Releasing a
+// grant that is still held cancels it: nothing waits for people on behalf of work that is over.
 
 import { ValetkeyError } from "./errors.ts";
 import type { Grant } from "./grant-handle.ts";

@@ -1,5 +1,6 @@
-// The root credentials of upstreams: sealed ones, and those that the operator mounts. Opened when a call needs it, for
-// one origin of its own; in the store there are sealed bytes alone. Nothing here reads one back.
+// The root credentials of upstreams and the signing secrets of webhooks: sealed ones, and those that the operator mounts.
+// Opened when a call or a message needs it, for one origin of its own; in the store there are sealed bytes alone.
+// Nothing here reads one back.
 
 import type { SecretAnswer, SecretRequest } from "../api/secrets.ts";
 import { draftEvent } from "../audit/events.ts";
@@ -11,7 +12,7 @@ import { isName } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import type { Secret } from "../core/secret.ts";
 import { findValueFault } from "../core/secret-value.ts";
-import type { GatewayUpstream, ScopeSet, SecretReference } from "../scopes/scope-set.ts";
+import type { ScopeSet, SecretReference } from "../scopes/scope-set.ts";
 import { openEnvelope, sealEnvelope } from "./envelope.ts";
 import type { Sealer } from "./sealer.ts";
 import type { SecretPort, StoredSecret } from "./secret-port.ts";
@@ -30,11 +31,11 @@ export interface RootSecrets {
   /** Where it may be sent to, or null where there is no such secret (yet). */
   originsOf(reference: SecretReference): readonly string[] | null;
   /**
-   * What of a policy would send a root credential elsewhere than its origins, or names a reference that the operator
-   * does not list (rule 26): such a policy must not come into force. Warnings: sealed secrets that are not there yet.
+   * What of a policy would use a secret for another origin than its own, an upstream's credential or a webhook's signing
+   * secret, or names a reference that the operator does not list (rule 26): such a policy must not come into force. Warnings: sealed secrets that are not there yet.
    */
   check(scopes: ScopeSet): { readonly problems: readonly string[]; readonly warnings: readonly string[] };
-  /** Throws `conflict` where an upstream of the policy in force sends it to an origin that is not among these. */
+  /** Throws `conflict` where the policy in force uses it for an origin that is not among these. */
   put(call: SecretCall, name: string, body: SecretRequest): Promise<SecretAnswer>;
   /** Throws `not_found`. */
   remove(call: SecretCall, name: string): Promise<SecretAnswer>;
@@ -72,8 +73,7 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
     return done;
   };
   const facts = ({ person, request }: SecretCall) => ({ person, request, policy: policy().digest });
-  const upstreamsOf = (reference: SecretReference) =>
-    gatewayUpstreams(policy()).filter(({ credential }) => credential.secret === reference);
+  const usersOf = (reference: SecretReference) => findUsers(policy()).filter(({ secret }) => secret === reference);
   const describe = (
     name: SecretReference,
     source: SecretAnswer["source"],
@@ -86,7 +86,9 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
     origins,
     createdAt: row === null ? null : toTimestamp(row.createdAt),
     createdBy: row?.createdBy ?? null,
-    upstreams: upstreamsOf(name).map((upstream) => upstream.name),
+    upstreams: usersOf(name)
+      .filter(({ kind }) => kind === "upstream")
+      .map((user) => user.name),
   });
   const originsOf = (reference: SecretReference): readonly string[] | null =>
     isMounted(reference) ? references.originsOf(reference) : (sealed.get(reference)?.origins ?? null);
@@ -107,17 +109,16 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
     check: (scopes) => {
       const problems: string[] = [];
       const warnings: string[] = [];
-      for (const upstream of gatewayUpstreams(scopes)) {
-        const { secret } = upstream.credential;
+      for (const user of findUsers(scopes)) {
+        const { secret } = user;
         const origins = originsOf(secret);
-        const place = `upstream ${upstream.name}`;
+        const place = `${user.kind} ${user.name}`;
         if (origins === null) {
           const found = isMounted(secret) ? problems : warnings;
-          found.push(`${place}: ${describeMissing(secret, upstream.origins)}`);
+          found.push(`${place}: ${describeMissing(secret, user.ownOrigins)}`);
           continue;
         }
-        for (const origin of findOutside(upstream, origins))
-          problems.push(`${place}: ${describeOutside(secret, origin)}`);
+        for (const origin of findOutside(user, origins)) problems.push(`${place}: ${describeOutside(secret, origin)}`);
       }
       return { problems, warnings };
     },
@@ -126,9 +127,9 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
         checkName(name);
         // In one order, so that the same origins are always bound by the same bytes.
         const origins = body.origins.toSorted();
-        for (const upstream of upstreamsOf(name)) {
-          const [outside] = findOutside(upstream, origins);
-          if (outside !== undefined) throw new BrokerError("conflict", describeConflict(name, upstream.name, outside));
+        for (const user of usersOf(name)) {
+          const [outside] = findOutside(user, origins);
+          if (outside !== undefined) throw new BrokerError("conflict", describeConflict(name, user, outside));
         }
         const version = (await port.lastSecretVersion(name)) + 1;
         const envelope = sealText(sealer, { name, version, origins }, body.value);
@@ -169,14 +170,32 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
   };
 }
 
-function gatewayUpstreams(scopes: ScopeSet): readonly GatewayUpstream[] {
-  return [...scopes.upstreams.values()].filter((upstream) => upstream.type !== "service");
+/** What of a policy uses a secret, and where: an upstream sends it, a webhook signs with it what goes there. */
+interface SecretUser {
+  readonly kind: "upstream" | "webhook";
+  readonly name: string;
+  readonly secret: SecretReference;
+  readonly ownOrigins: readonly string[];
+  /** Those of an upstream's operations. */
+  readonly otherOrigins: readonly string[];
 }
 
 /** Resolvers ask at the upstream's own origins; operations of `http` may name another of them. */
-function findOutside(upstream: GatewayUpstream, origins: readonly string[]): readonly string[] {
-  const operations = upstream.type === "http" ? upstream.operations.all.map(({ origin }) => origin) : [];
-  return [...new Set([...upstream.origins, ...operations])].filter((origin) => !origins.includes(origin));
+function findUsers(scopes: ScopeSet): readonly SecretUser[] {
+  const users: SecretUser[] = [];
+  for (const upstream of scopes.upstreams.values()) {
+    if (upstream.type === "service") continue;
+    const { name, credential, origins: ownOrigins } = upstream;
+    const otherOrigins = upstream.type === "http" ? upstream.operations.all.map(({ origin }) => origin) : [];
+    users.push({ kind: "upstream", name, secret: credential.secret, ownOrigins, otherOrigins });
+  }
+  for (const { name, secret, url } of scopes.settings.webhooks)
+    users.push({ kind: "webhook", name, secret, ownOrigins: [new URL(url).origin], otherOrigins: [] });
+  return users;
+}
+
+function findOutside({ ownOrigins, otherOrigins }: SecretUser, origins: readonly string[]): readonly string[] {
+  return [...new Set([...ownOrigins, ...otherOrigins])].filter((origin) => !origins.includes(origin));
 }
 
 function isMounted(reference: SecretReference): boolean {
@@ -232,6 +251,7 @@ function describeOutside(reference: SecretReference, origin: string): string {
   return `the root credential ${reference} may not be sent to ${origin}: ${next}`;
 }
 
-function describeConflict(name: string, upstream: string, origin: string): string {
-  return `the upstream ${upstream} sends ${name} to ${origin}: name that origin too, or change the upstream first`;
+function describeConflict(name: string, { kind, name: user }: SecretUser, origin: string): string {
+  const use = kind === "upstream" ? `sends ${name} to` : `signs with ${name} for`;
+  return `the ${kind} ${user} ${use} ${origin}: name that origin too, or change the ${kind} first`;
 }

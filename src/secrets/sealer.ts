@@ -12,7 +12,7 @@ import {
 } from "node:crypto";
 import type { Secret } from "../core/secret.ts";
 
-export type SealPurpose = "signing-key" | "master-key-check" | "secret-key";
+export type SealPurpose = "signing-key" | "master-key-check" | "secret-key" | "held-request" | "held-outcome";
 
 export interface Sealer {
   seal(purpose: SealPurpose, name: string, plain: Uint8Array): Uint8Array;

@@ -84,10 +84,15 @@ describe("step 3", () => {
     });
   }
 
-  it("refuses the deletion in staging too, by a grant that names it: the role wants approvals for each call", async () => {
+  it("sends no deletion in staging either, by a grant that names it: the role wants signatures for each call", async () => {
     const { credential } = await gateway.grant([{ action: "volume:delete", resource: RESOURCES.stagingVolume }]);
     const query = `mutation { volumeDelete(volumeId: "${volumes.staging}") }`;
-    await gateway.expectRefused(await gateway.post(credential.value, { query }), "requirements_unsupported");
+    await gateway.expectRefused(await gateway.post(credential.value, { query }), "reason_missing");
+    const held = await gateway.post(credential.value, { query }, { "valetkey-reason": "it is not used any more" });
+    expect(held.status).toBe(202);
+    expect(held.headers.get("valetkey-hold")).toMatch(/^hld_/);
+    expect(held.json).toMatchObject({ code: "held", errors: [{ extensions: { code: "held" } }] });
+    gateway.expectNoEffect();
   });
 });
 

@@ -135,7 +135,7 @@ async function startPairs({ main }: Bench, cleanUps: (() => Promise<void> | void
   const credentialFor = async (name: string, actions: readonly string[]): Promise<string> => {
     const permissions = actions.map((action) => ({ action, resource: `${name}:volume/${VOLUME}` }));
     const answer = await as(AGENT).call("requestGrant", { body: { task: "measure the gateway", permissions } });
-    if (!("grant" in answer)) throw new Error("no grant was given");
+    if (!("credential" in answer)) throw new Error("no grant was given");
     return answer.credential.value;
   };
   const rest = await credentialFor("rest", ["volume:read", "volume:write"]);

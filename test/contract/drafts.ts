@@ -44,6 +44,8 @@ export function draftGrant(changes: Partial<GrantDraft> = {}): GrantDraft {
     policyDigest: POLICY,
     ttlSeconds: 600,
     credentialTtlSeconds: 300,
+    reason: null,
+    demands: [],
     ...changes,
   };
 }

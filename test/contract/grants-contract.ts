@@ -76,6 +76,7 @@ export function describeGrantPort(name: string, open: () => Promise<Opened<Ports
         endsAt: T0 + 600_000,
         endedAt: null,
         endedBy: null,
+        hold: null,
         version: 1,
       });
       expect(id.endsWith(random)).toBe(true);

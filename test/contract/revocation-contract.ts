@@ -277,6 +277,7 @@ export function describeRevocationPort(name: string, open: () => Promise<Opened<
         role: "domain-editor",
         upstream: "shop",
         permissions,
+        demands: [],
         longestTtlSeconds: 1200,
         grants: 2,
       };

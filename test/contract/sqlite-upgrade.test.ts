@@ -16,7 +16,8 @@ import {
   release,
   T0,
 } from "./drafts.ts";
-import { makeVersionTwo } from "./older-file.ts";
+import { heldCall, heldGrant } from "./held-drafts.ts";
+import { makeVersionThree, makeVersionTwo } from "./older-file.ts";
 import { openSqlite } from "./sqlite-opened.ts";
 
 type Shape = readonly { readonly type: unknown; readonly name: unknown; readonly columns: unknown }[];
@@ -88,5 +89,30 @@ describe("a file of an older version", { timeout: 30_000 }, () => {
     };
     const put = await port.putSecret({ at: T0 + 5, proof: proofAt(T0 + 5), secret, event: eventOf("secret.sealed") });
     expect(put).toEqual({ outcome: "put", instant: T0 + 5 });
+  });
+
+  it("has grants that waited for nothing when it is of the third version, and takes holds", async () => {
+    let { port } = opened;
+    await activate(port);
+    const live = await grantFrom(port, T0, { reason: "lost", demands: [] });
+    await port.close();
+
+    const db = new DatabaseSync(opened.file);
+    makeVersionThree(db);
+    const plain = new DatabaseSync(":memory:");
+    for (const step of MIGRATIONS.slice(0, 3)) plain.exec(step);
+    expect(shapeOf(db)).toEqual(shapeOf(plain));
+    db.close();
+    plain.close();
+
+    port = await opened.reopen();
+    expect((await port.find(live.id))?.grant).toEqual({ ...live, reason: null, demands: [], hold: null });
+    expect(await port.listHolds({}, 10)).toEqual([]);
+    expect(await port.webhookCursors()).toEqual([]);
+    const held = await heldCall(port, T0 + 1, live);
+    const { grant: waiting } = await heldGrant(port, T0 + 2);
+    expect((await port.listHolds({}, 10)).map(({ hold }) => hold.id).at(-1)).toBe(held.id);
+    expect((await port.list({ status: "active" }, T0 + 3, 10)).map(({ grant }) => grant.id)).toEqual([live.id]);
+    expect((await port.list({ status: "held" }, T0 + 3, 10)).map(({ grant }) => grant.id)).toEqual([waiting.id]);
   });
 });

@@ -47,7 +47,7 @@ export async function startRestBroker(
     async credential(resource, actions) {
       const permissions = actions.map((action) => ({ action, resource }));
       const answer = await broker.as("coder").call("requestGrant", { body: { task: "try real clients", permissions } });
-      if (!("grant" in answer)) throw new Error("no grant was given");
+      if (!("credential" in answer)) throw new Error("no grant was given");
       return answer.credential.value;
     },
     async send(path, { credential, headers, ...init }) {

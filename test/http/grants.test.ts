@@ -52,10 +52,10 @@ describe("a grant", () => {
 
   it("gives a credential that never outlives the grant, nor the role's credential ttl", async () => {
     const short = await request({ ttl: "60s" });
-    expect(Date.parse(short.credential.expiresAt)).toBeLessThanOrEqual(Date.parse(short.grant.endsAt));
+    expect(Date.parse(short.credential.expiresAt)).toBeLessThanOrEqual(Date.parse(short.grant.endsAt ?? ""));
     const long = await request({ ttl: "10m" });
     expect(Date.parse(long.credential.expiresAt) - Date.parse(long.grant.issuedAt)).toBeLessThanOrEqual(300_000);
-    expect(Date.parse(long.grant.endsAt) - Date.parse(long.grant.issuedAt)).toBe(600_000);
+    expect(Date.parse(long.grant.endsAt ?? "") - Date.parse(long.grant.issuedAt)).toBe(600_000);
   });
 
   it("is on record before its credential is answered, with agent, owner, task, role and the credential's id", async () => {
@@ -116,11 +116,26 @@ describe("refusals", () => {
     await expect(ask).rejects.toMatchObject({ code: "environment_mismatch" });
   });
 
-  it("refuses a permission that requires approvals until they can be collected, never silently grants it", async () => {
+  it("holds a permission that requires approvals, and gives no credential", async () => {
+    const answer = await broker.as("coder").call("requestGrant", {
+      body: {
+        task: TASK,
+        permissions: [{ action: "volume:delete", resource: "shop-staging:volume/uploads" }],
+        reason: "they are not used any more",
+      },
+    });
+    expect(answer).toMatchObject({
+      grant: { status: "held", endsAt: null },
+      hold: { kind: "grant", state: "waiting" },
+    });
+    expect(answer).not.toHaveProperty("credential");
+  });
+
+  it("refuses a permission that requires a reason where none is given", async () => {
     const ask = broker.as("coder").call("requestGrant", {
       body: { task: TASK, permissions: [{ action: "volume:delete", resource: "shop-staging:volume/uploads" }] },
     });
-    await expect(ask).rejects.toMatchObject({ code: "requirements_unsupported" });
+    await expect(ask).rejects.toMatchObject({ code: "reason_missing" });
   });
 
   it("refuses a grant of two upstreams as malformed", async () => {
@@ -175,7 +190,7 @@ describe("the life of a grant", () => {
     const { grant } = await request({ ttl: "2m" });
     const renewed = granted(await broker.as("coder").call("renewCredential", { params: { id: grant.id } }));
     expect(renewed.grant).toMatchObject({ id: grant.id, endsAt: grant.endsAt });
-    expect(Date.parse(renewed.credential.expiresAt)).toBeLessThanOrEqual(Date.parse(grant.endsAt));
+    expect(Date.parse(renewed.credential.expiresAt)).toBeLessThanOrEqual(Date.parse(grant.endsAt ?? ""));
     broker.clock.advance(120_001);
     await expect(broker.as("coder").call("renewCredential", { params: { id: grant.id } })).rejects.toMatchObject({
       code: "conflict",

@@ -29,6 +29,7 @@ const ANY: HttpOperation = {
   query: new Set(),
   headers: new Set(),
   body: "none",
+  idempotent: false,
   meaning: { judge: () => ({ fault: "not asked" }), actions: [] },
 };
 const everyPath = createOperationIndex(

@@ -39,6 +39,8 @@ const requires: fc.Arbitrary<Requirements> = fc.record({
   delaySeconds: orNull(fc.constantFrom(60, 120)),
   backup: fc.constant(null),
   reason: fc.boolean(),
+  window: fc.constant(null),
+  expireSeconds: fc.constant(604_800),
 });
 const permissionSpec = (held: boolean): fc.Arbitrary<PermissionSpec> =>
   fc
@@ -124,7 +126,7 @@ function run({ spec, agentEnvironments, permissions, role, ttlSeconds, maxTtlSec
 /** A decision as data: roles hold functions, of which every scope set makes its own. */
 function outcomeOf(one: Situation): unknown {
   const decision = run(one);
-  return decision.outcome === "allowed" ? { ...decision, role: decision.role.name } : decision;
+  return decision.outcome !== "refused" ? { ...decision, role: decision.role.name } : decision;
 }
 
 const RUNS = { numRuns: 4000 };
@@ -137,18 +139,19 @@ describe("decide", () => {
         const decision = run(one);
         const agent = makeAgent("coder", { environment: one.agentEnvironments, team: ["web"] });
         const expected = decideNaively(one, agent, makeScopeSet(one.spec), one.maxTtlSeconds);
-        if (decision.outcome === "allowed") {
+        if (decision.outcome !== "refused") {
           expect({
             role: decision.role.name,
             ttl: decision.ttlSeconds,
             crossed: decision.crossingFrom !== null,
+            held: decision.outcome === "held",
           }).toEqual(expected);
         } else {
           expect([...new Set(decision.reasons.map(({ code }) => code))].toSorted()).toEqual(expected);
         }
         const kinds =
-          decision.outcome === "allowed"
-            ? [decision.crossingFrom === null ? "allowed" : "crossed"]
+          decision.outcome !== "refused"
+            ? [decision.outcome, ...(decision.crossingFrom === null ? [] : ["crossed"])]
             : decision.reasons.map(({ code }) => code);
         for (const kind of kinds) seen.set(kind, (seen.get(kind) ?? 0) + 1);
       }),
@@ -157,6 +160,7 @@ describe("decide", () => {
     // What never came up was not tested.
     for (const kind of [
       "allowed",
+      "held",
       "crossed",
       "environment_mismatch",
       "resource_unknown",
@@ -164,7 +168,6 @@ describe("decide", () => {
       "no_role",
       "role_ambiguous",
       "role_does_not_permit",
-      "requirements_unsupported",
       "malformed_request",
     ]) {
       expect(seen.get(kind) ?? 0, kind).toBeGreaterThan(0);

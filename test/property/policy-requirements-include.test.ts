@@ -6,7 +6,7 @@ import { requirementsInclude } from "../../src/policy/requirements-include.ts";
 import type { Requirements } from "../../src/scopes/scope-set.ts";
 import { makeRequirements } from "../support/scope-set-fixture.ts";
 
-const list = (...values: string[]) => fc.uniqueArray(fc.constantFrom(...values), { minLength: 1 });
+const list = <Value extends string>(...values: Value[]) => fc.uniqueArray(fc.constantFrom(...values), { minLength: 1 });
 const requirements: fc.Arbitrary<Requirements | null> = fc.option(
   fc.record({
     approvals: fc.option(
@@ -27,9 +27,20 @@ const requirements: fc.Arbitrary<Requirements | null> = fc.option(
       { freq: 2 },
     ),
     reason: fc.boolean(),
+    window: fc.option(
+      fc.record({
+        days: list("mon", "tue", "fri"),
+        from: fc.constantFrom("09:00", "10:00"),
+        to: fc.constant("17:00"),
+        zone: fc.constantFrom("UTC", "Europe/Berlin"),
+      }),
+      { freq: 1 },
+    ),
+    expireSeconds: fc.constantFrom(60, 604_800),
   }),
   { freq: 8 },
 );
+const HOURS: Requirements["window"] = { days: ["mon", "tue"], from: "09:00", to: "17:00", zone: "Europe/Berlin" };
 const RUNS = { numRuns: 5000 };
 
 describe("requirementsInclude", () => {
@@ -69,6 +80,7 @@ describe("requirementsInclude", () => {
       { backup: { ...backup, separateFrom: ["account", "volume"] } },
       { backup: { ...backup, restoreTested: true } },
       { reason: true },
+      { window: HOURS },
     ];
     for (const change of stricter) {
       const more = makeRequirements({ ...base, ...change });
@@ -84,12 +96,36 @@ describe("requirementsInclude", () => {
     expect(requirementsInclude(all, one)).toBe(false);
   });
 
+  it("takes only the same hours for as strict, however their days are ordered", () => {
+    const hours = makeRequirements({ window: HOURS });
+    expect(requirementsInclude(makeRequirements({ window: { ...HOURS, days: ["tue", "mon"] } }), hours)).toBe(true);
+    const others: Partial<typeof HOURS>[] = [
+      { days: ["mon"] },
+      { days: ["mon", "tue", "wed"] },
+      { from: "08:00" },
+      { to: "16:00" },
+      { zone: "Europe/Paris" },
+    ];
+    for (const change of others) {
+      const other = makeRequirements({ window: { ...HOURS, ...change } });
+      expect(requirementsInclude(other, hours), JSON.stringify(change)).toBe(false);
+      expect(requirementsInclude(hours, other), JSON.stringify(change)).toBe(false);
+    }
+  });
+
+  it("does not ask when a request is given up", () => {
+    const [soon, late] = [60, 604_800].map((expireSeconds) => makeRequirements({ reason: true, expireSeconds }));
+    expect(requirementsInclude(soon ?? null, late ?? null)).toBe(true);
+    expect(requirementsInclude(late ?? null, soon ?? null)).toBe(true);
+  });
+
   it("no demands include no others, and are included in all", () => {
     fc.assert(
       fc.property(requirements, (a) => {
         expect(requirementsInclude(a, null)).toBe(true);
         const demands =
-          a !== null && (a.approvals !== null || a.delaySeconds !== null || a.backup !== null || a.reason);
+          a !== null &&
+          (a.approvals !== null || a.delaySeconds !== null || a.backup !== null || a.reason || a.window !== null);
         expect(requirementsInclude(null, a)).toBe(!demands);
       }),
       RUNS,

@@ -12,7 +12,14 @@ function indexOf(templates: readonly PathTemplate[]) {
     templates.map((template) => {
       const meaning: HttpOperation["meaning"] = { judge: () => ({ permissions: [] }), actions: [] };
       const lists = { query: new Set<string>(), headers: new Set<string>() };
-      const operation: HttpOperation = { name: template.text, origin: "https://h", ...lists, body: "none", meaning };
+      const operation: HttpOperation = {
+        name: template.text,
+        origin: "https://h",
+        ...lists,
+        body: "none",
+        idempotent: false,
+        meaning,
+      };
       return { method: "GET", template, operation };
     }),
   );

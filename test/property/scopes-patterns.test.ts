@@ -87,6 +87,7 @@ describe("a selector", () => {
           owner: null,
           labels: toLabels(had),
           environments: [],
+          attests: null,
         };
         const expected = Object.entries(wanted).every(([label, allowed]) =>
           listed(allowed).some((one) => had[label]?.some((held) => held === one)),

@@ -105,7 +105,8 @@ function pick(run: Run, number: number): { readonly number: number; readonly gra
   if (grant !== undefined) return { number, grant };
   const { random: _, ...draft } = draftGrant();
   const id = "grt_00000000000000000000000000" as const;
-  return { number: -1, grant: { ...draft, id, issuedAt: 0, endsAt: 0, endedAt: null, endedBy: null, version: 1 } };
+  const never = { issuedAt: 0, endsAt: 0, endedAt: null, endedBy: null, hold: null, version: 1 };
+  return { number: -1, grant: { ...draft, id, ...never } };
 }
 
 /**

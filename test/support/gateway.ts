@@ -77,7 +77,7 @@ export async function startTestGateway(
     endpoint,
     async grant(permissions, task = TASK) {
       const answer = await broker.as("coder").call("requestGrant", { body: { task, permissions: [...permissions] } });
-      if (!("grant" in answer)) throw new Error("no grant was given");
+      if (!("credential" in answer)) throw new Error("no grant was given");
       return answer;
     },
     async post(credential, body, headers = {}) {

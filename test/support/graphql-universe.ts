@@ -75,7 +75,7 @@ function operationOf(name: string, select: string): GraphqlOperation {
   const judge = (given: { readonly [name: string]: ArgumentValue }): Judged => ({
     permissions: [...permissionsOf(name, given)].map((resource) => ({ action: "node:use", resource })),
   });
-  return { name, kind, field, select: selection, meaning: { judge, actions: ["node:use"] } };
+  return { name, kind, field, select: selection, idempotent: false, meaning: { judge, actions: ["node:use"] } };
 }
 
 function selectionText(depth: number): string {

@@ -35,7 +35,15 @@ export function privateJwkOf(key: CallerKey): Record<string, unknown> {
 export function makePrincipals(agents: Readonly<Record<string, readonly CallerKey[]>>): ScopeSet {
   const principals = Object.entries(agents).map(([name, keys]): [string, AnyPrincipal] => [
     name,
-    { kind: "Agent", name, owner: null, labels: {}, environments: [], keys: keys.map(({ publicJwk }) => publicJwk) },
+    {
+      kind: "Agent",
+      name,
+      owner: null,
+      labels: {},
+      environments: [],
+      attests: null,
+      keys: keys.map(({ publicJwk }) => publicJwk),
+    },
   ]);
   return { ...makeScopeSet({}), principals: new Map(principals) };
 }

@@ -16,7 +16,7 @@ export function decideNaively(
   agent: Agent,
   scopes: ScopeSet,
   maxTtlSeconds: number,
-): { role: string; ttl: number; crossed: boolean } | string[] {
+): { role: string; ttl: number; crossed: boolean; held: boolean } | string[] {
   const hosts = new Set(asked.permissions.map(({ resource }) => resource.split(":")[0]));
   if (hosts.size !== 1) return ["malformed_request"];
 
@@ -97,13 +97,13 @@ export function decideNaively(
   }
   if (chosen !== undefined) {
     if (!givesAll(chosen) || !longEnough(chosen)) codes.add("role_does_not_permit");
-    if (demands(chosen).length > 0) codes.add("requirements_unsupported");
   }
   if (codes.size > 0 || chosen === undefined) return [...codes].toSorted();
   return {
     role: chosen.name,
     ttl: asked.ttlSeconds ?? (chosen.ttl.defaultSeconds < maxTtlSeconds ? chosen.ttl.defaultSeconds : maxTtlSeconds),
     crossed: missing.size > 0,
+    held: demands(chosen).length > 0,
   };
 }
 

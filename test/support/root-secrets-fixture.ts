@@ -38,6 +38,7 @@ export function makeGatewayUpstream(
         query: new Set<string>(),
         headers: new Set<string>(),
         body: "none" as const,
+        idempotent: false,
         meaning: { judge: () => ({ fault: "is not judged here" }), actions: [] },
       })),
       find: () => null,

@@ -43,11 +43,27 @@ export interface ScopeSetSpec {
 }
 
 export function makeAgent(name: string, labels: Labels): Agent {
-  return { kind: "Agent", name, keys: [], owner: null, labels, environments: labels["environment"] ?? [] };
+  return {
+    kind: "Agent",
+    name,
+    keys: [],
+    owner: null,
+    labels,
+    environments: labels["environment"] ?? [],
+    attests: null,
+  };
 }
 
 export function makeRequirements(spec: Partial<Requirements>): Requirements {
-  return { approvals: null, delaySeconds: null, backup: null, reason: false, ...spec };
+  return {
+    approvals: null,
+    delaySeconds: null,
+    backup: null,
+    reason: false,
+    window: null,
+    expireSeconds: 604_800,
+    ...spec,
+  };
 }
 
 export function permission(text: string): Permission {
@@ -68,7 +84,7 @@ export function makeScopeSet(spec: ScopeSetSpec): ScopeSet {
     resources,
     roles: new Map(roles.map((role) => [role.name, role])),
     principals: new Map(),
-    settings: { strikes: { refusals: 5, windowSeconds: 60 } },
+    settings: { strikes: { refusals: 5, windowSeconds: 60 }, holds: { perAgent: 20 }, webhooks: [] },
     rolesFor: (agent, action) =>
       roles.filter((role) => role.selectsAgent(agent) && role.permissions.some(({ actions }) => actions.has(action))),
     warnings: [],

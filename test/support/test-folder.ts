@@ -6,8 +6,12 @@ import { join } from "node:path";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
 
 const SAMPLE = join(import.meta.dirname, "../../scopes");
-/** The sample's principals and a second agent, which the tests add to its policy. */
-const NAMES = ["coder", "other-agent", "oncall-1", "dba-1", "security-1", "admin-1", "shop-verifier"];
+/** The sample's principals, a second agent, which the tests add to its policy, and spare names that a test may use. */
+const NAMES = [
+  ...["coder", "backup-1", "oncall-1", "dba-1", "security-1", "admin-1", "shop-verifier"],
+  "other-agent",
+  ...["spare-agent", "spare-attestor", "oncall-2", "dba-2"],
+];
 
 /** A second agent, of another owner. */
 const OTHER_AGENT = `kind: Agent

@@ -3,7 +3,8 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import { makeOpenApi } from "../../src/api/openapi.ts";
-import { type Route, ROUTES } from "../../src/api/routes.ts";
+import type { Route } from "../../src/api/route.ts";
+import { ROUTES } from "../../src/api/routes.ts";
 
 const routes = Object.entries<Route>(ROUTES);
 const inputs = routes.flatMap(([name, { body, query }]): [string, z.ZodType][] => [
@@ -12,6 +13,7 @@ const inputs = routes.flatMap(([name, { body, query }]): [string, z.ZodType][] =
 ]);
 
 const GRANT = "grt_01M81YHKETEE06SYDBSDEXAGC8";
+const HOLD = "hld_01M81YHKETEE06SYDBSDEXAGC8";
 const permissions = [{ action: "volume:read", resource: "shop:volume/1" }];
 /** A good value of every input that there is; a new route needs one here. */
 const GOOD: Record<string, Record<string, unknown>> = {
@@ -36,6 +38,15 @@ const GOOD: Record<string, Record<string, unknown>> = {
   "the query of readRecord": { after: "0", limit: "10" },
   "the body of rotateKeys": { compromised: true },
   "the body of putSecret": { value: "a root key", origins: ["https://api.example.com"] },
+  "the query of listHolds": { agent: "coder", task: "T-1", upstream: "shop", state: "live", after: HOLD, limit: "10" },
+  "the query of readHold": { wait: "30" },
+  "the body of signHold": { decision: "approve", signature: { kind: "jws", value: "a.b.c" } },
+  "the body of cancelHold": { reason: "r" },
+  "the body of attest": {
+    payloadType: "application/vnd.in-toto+json",
+    payload: "e30=",
+    signatures: [{ keyid: "k", sig: "c2ln" }],
+  },
   "the body of addCanary": { like: "github", note: "in the old repository" },
 };
 

@@ -3,7 +3,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { POWERS, type Route, ROUTES } from "../../src/api/routes.ts";
+import { POWERS, type Route } from "../../src/api/route.ts";
+import { ROUTES } from "../../src/api/routes.ts";
 import { MAX_PROOF_LENGTH, MAX_PROOF_LIFE_SECONDS, PROOF_ALGORITHMS, PROOF_TYPE } from "../../src/core/proof.ts";
 
 const text = readFileSync(join(import.meta.dirname, "../../docs/identity.md"), "utf8");

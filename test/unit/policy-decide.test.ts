@@ -257,26 +257,47 @@ describe("requirements", () => {
     ],
   };
 
-  it("are refused, naming them, as long as nothing collects them", () => {
-    const [reason, ...others] = reasonsOf(ask(["volume:read shop:volume/cache"], { roles: [held], role: held.name }));
-    expect(others).toEqual([]);
-    expect(reason).toMatchObject({ code: "requirements_unsupported", rule: "role volume-reader" });
-    expect(reason?.message).toContain("2 approvals from oncall, dba (counted per team), a delay of 2d");
+  it("hold what is asked, and say what is demanded for which permission", () => {
+    const decision = ask(["volume:read shop:volume/cache"], { roles: [held], role: held.name });
+    expect(decision).toMatchObject({
+      outcome: "held",
+      role: { name: "volume-reader" },
+      demands: [
+        {
+          permissions: [{ action: "volume:read", resource: "shop:volume/cache" }],
+          requires: { approvals: { count: 2, from: ["oncall", "dba"], perTeam: true }, delaySeconds: 172_800 },
+        },
+      ],
+    });
   });
 
   it("hold although the same role gives the permission without them too", () => {
     expect(held.permissions[0]).not.toHaveProperty("requires");
-    expect(codesOf(ask(["volume:read shop:volume/cache"], { roles: [held] }))).toEqual(["requirements_unsupported"]);
+    expect(ask(["volume:read shop:volume/cache"], { roles: [held] })).toMatchObject({ outcome: "held" });
   });
 
-  it("of a reason alone are refused too", () => {
+  it("of a reason alone hold too", () => {
     const roles = [
       {
         ...READER,
         permissions: [{ actions: ["volume:read"], resources: { type: ["volume"] }, requires: { reason: true } }],
       },
     ];
-    expect(codesOf(ask(["volume:read shop:volume/cache"], { roles }))).toEqual(["requirements_unsupported"]);
+    expect(ask(["volume:read shop:volume/cache"], { roles })).toMatchObject({ outcome: "held" });
+  });
+
+  it("that are alike for several permissions are one demand, and otherwise one each, in an order of their own", () => {
+    const permissions = [
+      { actions: ["volume:read", "volume:delete"], resources: { type: ["volume"] }, requires: APPROVALS },
+      { actions: ["volume:read"], resources: { type: ["volume"] }, requires: { reason: true } },
+    ];
+    const asked = ["volume:delete shop:volume/cache", "volume:read shop:volume/cache"];
+    const decision = ask(asked, { roles: [{ ...READER, permissions }] });
+    if (decision.outcome !== "held") throw new Error("expected it to be held");
+    const actions = decision.demands.map(({ permissions: asks }) => asks.map(({ action }) => action).join(" "));
+    expect(actions.toSorted()).toEqual(["volume:delete volume:read", "volume:read"]);
+    const turned = ask(asked.toReversed(), { roles: [{ ...READER, permissions: permissions.toReversed() }] });
+    expect(turned).toMatchObject({ demands: decision.demands });
   });
 });
 
@@ -333,7 +354,7 @@ describe("without a named role", () => {
   it("the narrowest is picked where it demands what the others do", () => {
     const permissions = [{ actions: ["volume:read"], resources: { type: ["volume"] }, requires: APPROVALS }];
     const decision = ask(cache, { roles: [{ ...narrow, permissions }, wide] });
-    expect(decision).toMatchObject({ role: "narrow", reasons: [{ code: "requirements_unsupported" }] });
+    expect(decision).toMatchObject({ outcome: "held", role: { name: "narrow" } });
   });
 
   it("a role that does not cover the whole request is no candidate", () => {

@@ -18,6 +18,8 @@ const GRANT: Grant = {
   endedBy: null,
   issuedAt: "2026-11-22T00:00:00.000Z",
   endsAt: "2026-11-22T00:10:00.000Z",
+  hold: null,
+  ttlSeconds: 600,
   credentialTtlSeconds: 300,
   parents: [],
   policyDigest: "p",
@@ -37,7 +39,8 @@ function make(endsInMs = 600_000) {
     if (state.fails) throw new Error("the store does not answer");
     return state.ended || leftMs() <= 0 ? { ...GRANT, status: "ended", endedBy: "x" } : GRANT;
   };
-  const wait = (seconds: number) => waiting.untilEnded(read, seconds, leftMs);
+  const isOver = ({ status }: Grant): boolean => status === "ended";
+  const wait = (seconds: number) => waiting.until(read, { seconds, isOver, changesInMs: leftMs });
   return { state, waiting, wait, started };
 }
 
@@ -68,6 +71,23 @@ describe("a long poll", () => {
     waiting.wake();
     expect(await answer).toEqual(["ended", 10_000]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("does not sleep through a change that comes while it reads", async () => {
+    const { waiting, state, started } = make();
+    const read = async (): Promise<Grant> => {
+      const { ended } = state;
+      // Whoever changes it does so after this reading was taken, and before it is given.
+      state.ended = true;
+      waiting.wake();
+      return ended ? { ...GRANT, status: "ended", endedBy: "x" } : GRANT;
+    };
+    const isOver = ({ status }: Grant): boolean => status === "ended";
+    const answer = waiting
+      .until(read, { seconds: 30, isOver, changesInMs: () => null })
+      .then((grant) => [grant.status, Date.now() - started]);
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(await answer).toEqual(["ended", 0]);
   });
 
   it("waits no longer in all, however often it is woken", async () => {

@@ -244,6 +244,7 @@ const agentOf = (labels: Readonly<Record<string, readonly string[]>>): Agent => 
   owner: null,
   labels,
   environments: labels["environment"] ?? [],
+  attests: null,
 });
 const resourceOf = (labels: Readonly<Record<string, readonly string[]>>): Resource => ({
   id: "shop:volume/z",
@@ -315,6 +316,8 @@ describe("a role", () => {
       delaySeconds: 172_800,
       backup: { maxAgeSeconds: 86_400, separateFrom: ["volume"], restoreTested: false },
       reason: true,
+      window: null,
+      expireSeconds: 604_800,
     });
   });
 

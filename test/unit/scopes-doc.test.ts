@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { FileRead } from "../../src/scopes/named-files.ts";
+import { WEBHOOK_EVENTS } from "../../src/scopes/settings.ts";
 import { buildWith, problemsOf, resourceText, roleText } from "../support/scopes-text.ts";
 
 const EXAMPLES = [...readFileSync("docs/scopes.md", "utf8").matchAll(/^```yaml\n(.*?)^```/gms)].map(
@@ -18,6 +19,12 @@ describe("docs/scopes.md", () => {
       new Set(["Environment", "Agent", "Person", "Service", "Upstream", "Resource", "Role", "Settings"]),
     );
     expect(WITH_RULES).toHaveLength(3);
+  });
+
+  it("names every event that a webhook can hear of, and no other", () => {
+    const [line = ""] = /^Events that can be sent: [^[]*/m.exec(readFileSync("docs/scopes.md", "utf8")) ?? [];
+    const named = [...line.matchAll(/`([a-z.]+)`/g)].map(([, name]) => name);
+    expect(new Set(named)).toEqual(new Set(WEBHOOK_EVENTS));
   });
 
   it.each(WITH_RULES)("has an example that loads: %#", (text) => {

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { toResource } from "../../src/scopes/catalogue.ts";
 import { emitSchemas } from "../../src/scopes/documents.ts";
 import { loadScopes, type LoadResult } from "../../src/scopes/load.ts";
 import { formatProblem } from "../../src/scopes/problem.ts";
@@ -124,6 +125,7 @@ describe("the sample", () => {
     expect([...set.roles.keys()]).toEqual(["domain-editor", "volume-keeper", "volume-reader"]);
     expect([...set.principals.keys()].toSorted()).toEqual([
       "admin-1",
+      "backup-1",
       "coder",
       "dba-1",
       "oncall-1",
@@ -132,6 +134,27 @@ describe("the sample", () => {
     ]);
     expect(set.resources.get("shop-staging:volume/shared")?.environments).toEqual(["staging", "production"]);
     expect(set.warnings.filter((warning) => !warning.includes("cannot authenticate with"))).toEqual([]);
+  });
+
+  it("holds the deletion of a volume for backups that its attestor can attest, of Railway's volumes too", async () => {
+    const { resources, roles, principals } = setOf(await loadScopes("scopes"));
+    const keeper = roles.get("volume-keeper")?.permissions.find(({ actions }) => actions.has("volume:delete"));
+    const attestor = principals.get("backup-1");
+    if (attestor?.kind !== "Agent") throw new Error("expected the attestor");
+    const places = keeper?.requires?.backup?.separateFrom ?? [];
+    expect(places).not.toEqual([]);
+    const volumes = [...resources.values()].filter(({ labels }) => labels["type"]?.includes("volume"));
+    expect(volumes).not.toEqual([]);
+    for (const volume of volumes) {
+      expect(keeper?.coversResource(volume)).toBe(true);
+      expect(attestor.attests?.(volume)).toBe(true);
+      for (const place of places) expect(volume.labels[place], `${volume.id} ${place}`).toHaveLength(1);
+    }
+    const railways = toResource({ kind: "Resource", id: "railway:volume/x", labels: { environment: "staging" } });
+    expect(keeper?.coversResource(railways)).toBe(true);
+    expect(attestor.attests?.(railways)).toBe(true);
+    const service = resources.get("shop-staging:service/web");
+    expect(service === undefined || attestor.attests?.(service)).toBe(false);
   });
 });
 

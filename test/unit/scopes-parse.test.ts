@@ -108,12 +108,12 @@ const REFUSED: readonly (readonly [rule: string, text: string, place: string, me
   ["a credential life beyond max", roleText({ ttl: "{ credential: 10m, max: 5m }" }), "6:20", "at most `max`"],
   ["crossing without `to`", roleText({ crossing: "{ from: staging }" }), "6:11", "crossing.to"],
   [
-    "window, which is not known",
+    "a requirement that is not known",
     roleText({
-      permissions: "[{ actions: [volume:read], resources: { type: x }, requires: { reason: true, window: x } }]",
+      permissions: "[{ actions: [volume:read], resources: { type: x }, requires: { reason: true, weather: x } }]",
     }),
     "5:91",
-    "window",
+    'found "weather"',
   ],
   [
     "a built-in label on a resource",

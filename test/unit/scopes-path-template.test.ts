@@ -18,6 +18,7 @@ function operation(name: string): HttpOperation {
     query: new Set(),
     headers: new Set(),
     body: "none",
+    idempotent: false,
     meaning: { judge: () => ({ permissions: [] }), actions: [] },
   };
 }

@@ -1,4 +1,4 @@
-// What becomes of definitions that are in order: compiled operations and resolvers, files, settings, uses, warnings.
+// What becomes of definitions that are in order: compiled operations and resolvers, files, uses, warnings.
 
 import { describe, expect, it } from "vitest";
 import type { FileRead } from "../../src/scopes/named-files.ts";
@@ -209,26 +209,6 @@ describe("limits.uses", () => {
 
   it.each(["0", "1000001", "1.5"])("refuse %s", (count) => {
     expect(problemsOf(buildWith(uses("['web:thing/*']").replace("uses: 3", `uses: ${count}`)))[0]).toContain("uses");
-  });
-});
-
-describe("settings", () => {
-  const settingsOf = (yaml: string) => setOf(buildWith(yaml)).settings;
-
-  it("are the documented ones where no document says otherwise", () => {
-    const defaults = { strikes: { refusals: 5, windowSeconds: 60 } };
-    expect(settingsOf("# nothing")).toEqual(defaults);
-    expect(settingsOf("kind: Settings")).toEqual(defaults);
-    expect(settingsOf("kind: Settings\nstrikes: { window: 1h }").strikes).toEqual({ refusals: 5, windowSeconds: 3600 });
-  });
-
-  it.each([
-    ["two documents", "kind: Settings\n---\nkind: Settings", "expected one document of this kind"],
-    ["no refusals", "kind: Settings\nstrikes: { refusals: 0 }", "at least 1"],
-    ["a window beyond 1h", "kind: Settings\nstrikes: { window: 2h }", "expected at most 1h"],
-    ["an unknown setting", "kind: Settings\nstrike: {}", "expected only the keys kind, strikes"],
-  ])("refuse %s", (_rule, yaml, message) => {
-    expect(problemsOf(buildWith(yaml))).toEqual([expect.stringContaining(message)]);
   });
 });
 

@@ -53,8 +53,10 @@ function grantBody(id: string): GrantBody {
     crossingFrom: null,
     status: "active",
     endedBy: null,
+    hold: null,
     issuedAt: toTimestamp(issuedAt),
     endsAt: toTimestamp(issuedAt + grantSeconds * 1000),
+    ttlSeconds: grantSeconds,
     credentialTtlSeconds: credentialSeconds,
     parents: [],
     policyDigest: "d",
@@ -66,7 +68,7 @@ function granted(id: string): Response {
   const grant = grantBody(id);
   const expiresAt = Math.min(
     Math.floor(clock.now() / 1000) * 1000 + credentialSeconds * 1000,
-    Date.parse(grant.endsAt),
+    Date.parse(grant.endsAt ?? ""),
   );
   minted++;
   const credential = {
@@ -117,6 +119,7 @@ async function broker(input: string | URL | Request, init?: RequestInit): Promis
     upstream: "shop",
     environments: ["staging"],
     ttlSeconds: 900,
+    demands: [],
     reasons: [],
     policyDigest: "d",
   });

@@ -260,4 +260,47 @@ describe("a policy (rule 26)", () => {
     expect(port.commands).toEqual([]);
     expect((await put([UPLOADS, API])).upstreams).toEqual(["shop"]);
   });
+
+  describe("with webhooks", () => {
+    const withWebhook = (secret: string, url: string) => {
+      const policy = policyOf();
+      const webhook = { name: "pager", url, secret, events: new Set(["hold.created"]), addresses: [] };
+      return { ...policy, settings: { ...policy.settings, webhooks: [webhook] } };
+    };
+
+    it("that sign for the origins of their secrets is good, whatever the path", async () => {
+      const { secrets } = await sealed();
+      for (const secret of ["github", "env:GITHUB"])
+        expect(secrets.check(withWebhook(secret, `${API}/hooks/1?a=b`))).toEqual({ problems: [], warnings: [] });
+    });
+
+    it.each(["github", "env:GITHUB"])("that would use %s for another origin is refused", async (secret) => {
+      const { secrets } = await sealed();
+      const { problems, warnings } = secrets.check(withWebhook(secret, `${EVIL}/hooks/1`));
+      expect(problems).toEqual([expect.stringMatching(new RegExp(`^webhook pager: .*not be sent to ${EVIL}`))]);
+      expect(warnings).toEqual([]);
+    });
+
+    it("that name a secret which is not there is warned of, or refused where the operator would list it", async () => {
+      const { secrets } = await sealed();
+      expect(secrets.check(withWebhook("later", `${API}/hooks/1`))).toEqual({
+        problems: [],
+        warnings: [expect.stringMatching(/^webhook pager: .*secrets put later --origin https:\/\/api\.example\.com$/)],
+      });
+      expect(secrets.check(withWebhook("env:OTHER", `${API}/hooks/1`)).problems).toEqual([
+        expect.stringContaining("is not listed"),
+      ]);
+    });
+
+    it("in force keeps their secret from being put without their origin", async () => {
+      const { secrets, port } = await openRootSecrets({ policy: withWebhook("github", `${API}/hooks/1`) });
+      const put = (origins: string[]) => secrets.put(personCall(), "github", { value: VALUE, origins });
+      await expect(put([UPLOADS])).rejects.toMatchObject({
+        code: "conflict",
+        detail: expect.stringMatching(/webhook pager.*api/),
+      });
+      expect(port.commands).toEqual([]);
+      expect((await put([API])).upstreams).toEqual([]);
+    });
+  });
 });

@@ -9,7 +9,7 @@ import type { GrantShape } from "../../revocation/revocation-port.ts";
 import type { CutOff } from "../../core/cutoff.ts";
 import { type Below, createCutOffIndex, type CutOffIndex } from "./cutoff-index.ts";
 import { preparePastCutOffs } from "./past-cutoffs.ts";
-import { grantOf, namesFromJson, permissionsFromJson, subjectOf } from "./rows.ts";
+import { demandsFromJson, grantOf, isHeld, namesFromJson, permissionsFromJson, subjectOf } from "./rows.ts";
 import { idAfter, oldestLiveId } from "./scan.ts";
 
 /** Looked at for one answer: some tens of milliseconds. */
@@ -55,6 +55,10 @@ export interface ShapesQuestion {
 const IS_LIVE =
   "ended_at IS NULL AND ends_at > $at AND ($anyVoid = 0 OR NOT is_void(id, agent, task, role, upstream, environments, parents))";
 
+const STATUS = `CASE WHEN ${IS_LIVE} THEN 'active' WHEN hold IS NOT NULL AND ends_at = 0 AND ended_at IS NULL AND ($anyVoid = 0 OR NOT is_void(id, agent, task, role, upstream, environments, parents)) THEN 'held' ELSE 'ended' END`;
+/** Those that became active long after their request: their ids lie before what is alive otherwise. */
+const ACTIVATED = "FROM grants INDEXED BY grants_activated WHERE hold IS NOT NULL AND ends_at > $at AND";
+
 export function prepareGrantReads(db: DatabaseSync) {
   /** The cut-offs that `is_void` holds grants against; set by the question that runs. */
   let voiding = createCutOffIndex();
@@ -78,9 +82,10 @@ export function prepareGrantReads(db: DatabaseSync) {
   /** With the cut-off that ended it, forgotten ones too; one that came after its end did not. */
   function found({ cutOffs, instant }: ReadContext, grant: StoredGrant): FoundGrant {
     const subject = subjectOf(grant);
-    const inForce = cutOffs.findVoiding(subject, { before: grant.endsAt });
+    const end = isHeld(grant) ? Infinity : grant.endsAt;
+    const inForce = cutOffs.findVoiding(subject, { before: end });
     // What could still void a grant that has not ended is not forgotten (rule 14).
-    const forgotten = grant.endsAt > instant ? null : past.findVoiding(subject, grant.endsAt);
+    const forgotten = end > instant ? null : past.findVoiding(subject, end);
     const first = inForce === null || (forgotten !== null && forgotten.number < inForce.number) ? forgotten : inForce;
     return { grant, cutOff: first?.id ?? null };
   }
@@ -90,12 +95,13 @@ export function prepareGrantReads(db: DatabaseSync) {
     "id < $before AND id >= $end AND ($role IS NULL OR role = $role) AND ($upstream IS NULL OR upstream = $upstream)" +
     " AND ($environment IS NULL OR instr(environments, $environment) > 0)" +
     " AND ($agent IS NULL OR agent = $agent) AND ($task IS NULL OR task = $task)" +
-    ` AND ($active IS NULL OR $active = (${IS_LIVE})) ORDER BY id DESC LIMIT $limit`;
+    ` AND ($status IS NULL OR $status = ${STATUS}) ORDER BY id DESC LIMIT $limit`;
   const lists = {
     agent: db.prepare(`SELECT * FROM grants INDEXED BY grants_by_agent WHERE agent = $agent AND ${passes}`),
     task: db.prepare(`SELECT * FROM grants INDEXED BY grants_by_task WHERE task = $task AND ${passes}`),
     all: db.prepare(`SELECT * FROM grants NOT INDEXED WHERE ${passes}`),
   };
+  const activated = db.prepare(`SELECT * ${ACTIVATED} ${passes}`);
   const before = `id < ? ORDER BY id DESC LIMIT 1 OFFSET ${SCANNED_ROWS - 1}`;
   const ends = {
     agent: db.prepare(`SELECT id FROM grants WHERE agent = ? AND ${before}`),
@@ -124,10 +130,13 @@ export function prepareGrantReads(db: DatabaseSync) {
     task: db.prepare(`SELECT count(*) AS n FROM grants INDEXED BY grants_by_task WHERE task = $task AND ${matches}`),
     all: db.prepare(`SELECT count(*) AS n FROM grants NOT INDEXED WHERE ${matches}`),
   };
-  const shapes = db.prepare(
-    "SELECT agent, role, upstream, permissions, max(ttl_seconds) AS longest, count(*) AS n FROM grants NOT INDEXED" +
-      ` WHERE id > $after AND id <= $last AND policy_digest <> $digest AND ${IS_LIVE} GROUP BY agent, role, upstream, permissions`,
-  );
+  const countActivated = db.prepare(`SELECT count(*) AS n ${ACTIVATED} ${matches}`);
+  const shape = "SELECT agent, role, upstream, permissions, demands, max(ttl_seconds) AS longest, count(*) AS n";
+  const alike =
+    `id > $after AND id <= $last AND policy_digest <> $digest AND ${IS_LIVE}` +
+    " GROUP BY agent, role, upstream, permissions, demands";
+  const shapes = db.prepare(`${shape} FROM grants NOT INDEXED WHERE ${alike}`);
+  const shapesActivated = db.prepare(`${shape} ${ACTIVATED} ${alike}`);
 
   return {
     find(context: ReadContext, id: GrantId): FoundGrant | null {
@@ -143,19 +152,21 @@ export function prepareGrantReads(db: DatabaseSync) {
       const endId = end === undefined ? null : String(end["id"]);
       const oldest = filter.status === "active" ? oldestLiveId(at, context.longestTtlMs) : "";
       const isLast = endId === null || endId < oldest;
-      const rows = lists[via].all({
-        before,
-        end: isLast ? oldest : endId,
+      const named = {
         agent: filter.agent ?? null,
         task: filter.task ?? null,
         role: filter.role ?? null,
         upstream: filter.upstream ?? null,
         environment: quoted(filter.environment),
-        active: filter.status === undefined ? null : Number(filter.status === "active"),
+        status: filter.status ?? null,
         anyVoid: holdAgainst(context.cutOffs),
         at,
-        limit,
-      });
+      };
+      const rows = lists[via].all({ ...named, before, end: isLast ? oldest : endId, limit });
+      if (isLast && filter.status === "active" && rows.length < limit) {
+        const older = before < oldest ? before : oldest;
+        rows.push(...activated.all({ ...named, before: older, end: "", limit: limit - rows.length }));
+      }
       // An id of the grants table.
       const next = isLast || rows.length === limit ? null : (endId as GrantId);
       return { found: rows.map((row) => found(context, grantOf(row))), next };
@@ -169,9 +180,7 @@ export function prepareGrantReads(db: DatabaseSync) {
       const end = via === "all" ? windows.all.get(from) : windows[via].get(target[via] ?? "", from);
       const next = end === undefined ? null : String(end["id"]);
       const newest = idAfter(cutOff.before);
-      const row = counts[via].get({
-        after: from,
-        last: next !== null && next < newest ? next : newest,
+      const named = {
         at,
         anyVoid: holdAgainst(context.cutOffs, { number: cutOff.number }),
         agent: target.agent ?? null,
@@ -180,9 +189,13 @@ export function prepareGrantReads(db: DatabaseSync) {
         upstream: target.upstream ?? null,
         environment: quoted(target.environment),
         grant: quoted(target.grant),
-      });
+      };
+      const last = next !== null && next < newest ? next : newest;
+      const counted = Number(counts[via].get({ ...named, after: from, last })?.["n"] ?? 0);
+      const oldest = from < newest ? from : newest;
+      const older = after === null ? Number(countActivated.get({ ...named, after: "", last: oldest })?.["n"] ?? 0) : 0;
       const isNamed = Object.values(target).some((value) => value !== undefined);
-      return { value: isNamed ? Number(row?.["n"] ?? 0) : 0, next: next !== null && next < newest ? next : null };
+      return { value: isNamed ? counted + older : 0, next: next !== null && next < newest ? next : null };
     },
 
     liveShapes(
@@ -194,12 +207,15 @@ export function prepareGrantReads(db: DatabaseSync) {
       const end = windows.all.get(from);
       const next = end === undefined ? null : String(end["id"]);
       const anyVoid = holdAgainst(context.cutOffs);
-      const rows = shapes.all({ after: from, last: next ?? LAST_ID, digest: policyDigest, at, anyVoid });
+      const named = { digest: policyDigest, at, anyVoid };
+      const rows = shapes.all({ ...named, after: from, last: next ?? LAST_ID });
+      if (after === null) rows.push(...shapesActivated.all({ ...named, after: "", last: from }));
       const value = rows.map((row) => ({
         agent: String(row["agent"]),
         role: String(row["role"]),
         upstream: String(row["upstream"]),
         permissions: permissionsFromJson(row["permissions"]),
+        demands: demandsFromJson(row["demands"]),
         longestTtlSeconds: Number(row["longest"]),
         grants: Number(row["n"]),
       }));

@@ -4,10 +4,10 @@
 import type { Instant } from "../../core/clock.ts";
 import type { CutOffSubject } from "../../core/cutoff.ts";
 import { BrokerError } from "../../core/errors.ts";
-import { makeId } from "../../core/ids.ts";
+import { type HoldId, makeId } from "../../core/ids.ts";
 import type { GrantDraft, GrantPort, GrantRefused, StoredGrant } from "../../grants/grant-port.ts";
 import { addUse, checkClock, checkLimit, checkStanding } from "./checks.ts";
-import { grantOf, subjectOf } from "./rows.ts";
+import { grantOf, isHeld, subjectOf } from "./rows.ts";
 import { checkProof, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
 
 type Command<Method extends keyof GrantPort> = Parameters<GrantPort[Method]>[0];
@@ -38,7 +38,7 @@ export function issue(tx: Transaction, command: Command<"issue">): IssuedFacts |
   const ttlMs = grant.ttlSeconds * 1000;
   const endsAt = Math.min(instant + ttlMs, ...parents.map((parent) => parent.endsAt));
   writePlaced(tx, proof, placeEvents(tx, instant, [event], { grant: id }));
-  addGrant(tx, id, grant, endsAt);
+  addGrant(tx, id, grant, endsAt, null);
   addUse(tx, limit, instant);
   raiseLimits(tx, endsAt, ttlMs);
   return { outcome: "issued", id, issuedAt: instant, endsAt };
@@ -71,6 +71,7 @@ export function renew(tx: Transaction, command: Command<"renew">): Outcome<"rene
   if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
   const cutOff = tx.cutOffs.findVoiding(subjectOf(grant));
   if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
+  if (grant.hold !== null && isHeld(grant)) return { outcome: "held_back", hold: grant.hold };
   if (grant.endedAt !== null || grant.endsAt <= instant) return { outcome: "ended" };
 
   writePlaced(tx, proof, placeEvents(tx, instant, [event]));
@@ -85,6 +86,7 @@ export function release(tx: Transaction, command: Command<"release">): Outcome<"
   if (refused !== null) return refused;
   const grant = findGrant(tx, id);
   if (grant === null || grant.agent !== agent) return { outcome: "not_found" };
+  if (grant.hold !== null && isHeld(grant)) return { outcome: "held_back", hold: grant.hold };
   if (grant.endedAt !== null || grant.endsAt <= instant || tx.cutOffs.findVoiding(subjectOf(grant)) !== null) {
     writePlaced(tx, proof, placeEvents(tx, instant, []));
     return { outcome: "already_ended", grant };
@@ -96,7 +98,7 @@ export function release(tx: Transaction, command: Command<"release">): Outcome<"
 }
 
 /** What is refused whatever is asked: clock, proof, policy, freeze, in this order. */
-function checkBasics(
+export function checkBasics(
   tx: Transaction,
   at: Instant,
   proof: Command<"issue">["proof"],
@@ -106,32 +108,45 @@ function checkBasics(
   return checkClock(tx, at) ?? checkProof(tx, at, proof) ?? checkStanding(tx, policyDigest, agent);
 }
 
-function requestSubject(grant: GrantDraft): CutOffSubject {
+export function requestSubject(grant: GrantDraft): CutOffSubject {
   const { parents, agent, task, role, environments, upstream } = grant;
   return { grants: parents, agents: [agent], task, role, environments, upstream };
 }
 
 /** A child needs live parents and never outlives one. Its own instant is after every cut-off's. */
-function checkParents(tx: Transaction, grant: GrantDraft, instant: Instant): StoredGrant[] | GrantRefused {
-  const parents: StoredGrant[] = [];
-  for (const id of grant.parents) {
+export function checkParents(
+  tx: Transaction,
+  { parents }: Pick<GrantDraft, "parents">,
+  instant: Instant,
+): StoredGrant[] | GrantRefused {
+  for (const id of parents) {
     const parent = findGrant(tx, id);
     const cutOff = parent === null ? null : tx.cutOffs.findVoiding(subjectOf(parent));
     if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
-    if (parent === null || parent.endedAt !== null || parent.endsAt <= instant) {
-      throw new BrokerError("conflict", `expected a live parent grant, ${id} is not; ask for a grant of its own`);
-    }
-    parents.push(parent);
   }
-  return parents;
+  const living = findParents(tx, parents, instant);
+  if (living !== null) return living;
+  throw new BrokerError("conflict", "expected live parent grants, one is not; ask for a grant of its own");
 }
 
-function findGrant(tx: Transaction, id: string): StoredGrant | null {
+/** Null where one of them does not live; cut-offs are not looked at. */
+export function findParents(tx: Transaction, ids: GrantDraft["parents"], instant: Instant): StoredGrant[] | null {
+  const living: StoredGrant[] = [];
+  for (const id of ids) {
+    const parent = findGrant(tx, id);
+    if (parent === null || parent.endedAt !== null || parent.endsAt <= instant) return null;
+    living.push(parent);
+  }
+  return living;
+}
+
+export function findGrant(tx: Transaction, id: string): StoredGrant | null {
   const row = tx.sql.findGrant.get(id);
   return row === undefined ? null : grantOf(row);
 }
 
-function addGrant(tx: Transaction, id: string, grant: GrantDraft, endsAt: Instant): void {
+/** `endsAt` 0 and a hold: it waits. */
+export function addGrant(tx: Transaction, id: string, grant: GrantDraft, endsAt: Instant, hold: HoldId | null): void {
   write(
     tx,
     tx.sql.addGrant,
@@ -149,11 +164,14 @@ function addGrant(tx: Transaction, id: string, grant: GrantDraft, endsAt: Instan
     grant.ttlSeconds,
     grant.credentialTtlSeconds,
     endsAt,
+    grant.reason,
+    JSON.stringify(grant.demands),
+    hold,
   );
 }
 
 /** High-water marks: how long a cut-off must be kept, and how far back live grants can lie. */
-function raiseLimits(tx: Transaction, endsAt: Instant, ttlMs: number): void {
+export function raiseLimits(tx: Transaction, endsAt: Instant, ttlMs: number): void {
   const { meta } = tx.state;
   if (endsAt <= meta.latest_expiry && ttlMs <= meta.longest_ttl) return;
   const latest_expiry = Math.max(meta.latest_expiry, endsAt);

@@ -3,13 +3,18 @@
 
 import { CLOCK_TOLERANCE_MS } from "../../core/clock.ts";
 import { makeId } from "../../core/ids.ts";
+import { pruneHolds } from "./hold-writes.ts";
 import { MINUTE_MS } from "./rate-window.ts";
 import { forgetCutOffs, prunePastCutOffs } from "./revocation-writes.ts";
 import { type Transaction, write } from "./transaction.ts";
 
 /** More than one transaction's calls can add, so that the tables shrink to what is alive. */
 const ROWS_EACH = 600;
+/** Each with megabytes of sealed bytes, which are overwritten. */
+const HOLDS_EACH = 50;
 const GRANTS_KEPT_MS = 30 * 86_400_000;
+/** None older is accepted. */
+const ATTESTATIONS_KEPT_MS = 90 * 86_400_000;
 /** Looking for what is old costs little, but not nothing. */
 const PAUSE_MS = 250;
 const FIRST_RANDOM_PART = "0".repeat(16);
@@ -28,7 +33,9 @@ export function prune(tx: Transaction): void {
   const over = forgetCutOffs(tx, ROWS_EACH);
   // A cut-off was kept longer than any grant that it ended lived, so those are gone when this many days have passed.
   const past = grants === ROWS_EACH ? 0 : prunePastCutOffs(tx, instant - GRANTS_KEPT_MS, ROWS_EACH);
-  const isMore = Math.max(proofs, uses, grants, late, over, past) === ROWS_EACH;
+  const holds = pruneHolds(tx, instant - GRANTS_KEPT_MS, HOLDS_EACH);
+  const statements = write(tx, tx.sql.pruneAttestations, instant - ATTESTATIONS_KEPT_MS, ROWS_EACH);
+  const isMore = holds === HOLDS_EACH || Math.max(proofs, uses, grants, late, over, past, statements) === ROWS_EACH;
   nextLook.set(tx, isMore ? instant : instant + PAUSE_MS);
 }
 

@@ -10,6 +10,7 @@ import { createCutOffIndex } from "./cutoff-index.ts";
 import { openForReading } from "./database.ts";
 import { isStoreFailure, toFailure } from "./failure.ts";
 import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
+import { prepareHoldReads } from "./hold-reads.ts";
 import { MASTER_KEY_CHECK } from "./key-writes.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
 import { isForgotten } from "./revocation-writes.ts";
@@ -70,6 +71,7 @@ export type ReaderCalls = {
 
 function prepareQuestions(db: DatabaseSync) {
   const grants = prepareGrantReads(db);
+  const holds = prepareHoldReads(db);
   const meta = db.prepare("SELECT value FROM meta WHERE key = ?");
   const last = db.prepare("SELECT seq, hash FROM record ORDER BY seq DESC LIMIT 1");
   const entries = db.prepare("SELECT leaf FROM record WHERE seq > ? ORDER BY seq LIMIT ?");
@@ -156,5 +158,12 @@ function prepareQuestions(db: DatabaseSync) {
     lastSecretVersion: (name: string): number => versionOf(secretVersion.get(name)),
     canaries: (): CanaryOnWire[] => canaryRows.all().map(canaryOf),
     openCalls: (limit: number): OpenCall[] => openCallRows.all(limit).map(openCallOf),
+
+    ...holds,
+    findHold: (id: Parameters<typeof holds.findHold>[1]) => holds.findHold(context(), id),
+    listHolds: (question: Parameters<typeof holds.listHolds>[1]) => holds.listHolds(context(), question),
+    dueHolds: (question: Parameters<typeof holds.dueHolds>[1]) => holds.dueHolds(context(), question),
+    voidedHolds: (question: Parameters<typeof holds.voidedHolds>[1]) => holds.voidedHolds(context(), question),
+    firingHolds: (limit: number) => holds.firingHolds(context(), limit),
   };
 }

@@ -2,7 +2,14 @@
 
 import type { SQLOutputValue } from "node:sqlite";
 import type { CutOffSubject, CutOffTarget } from "../../core/cutoff.ts";
-import { type CanaryId, type GrantId, instantOf, type RequestId, type RevocationId } from "../../core/ids.ts";
+import {
+  type CanaryId,
+  type GrantId,
+  type HoldId,
+  instantOf,
+  type RequestId,
+  type RevocationId,
+} from "../../core/ids.ts";
 import { PLACED_FIELDS } from "../../core/leaf.ts";
 import type { StoredGrant } from "../../grants/grant-port.ts";
 import type { StoredCutOff } from "../../revocation/revocation-port.ts";
@@ -29,6 +36,9 @@ interface GrantRow {
   readonly ended_at: number | null;
   readonly ended_by: string | null;
   readonly version: number;
+  readonly reason: string | null;
+  readonly demands: string;
+  readonly hold: HoldId | null;
 }
 
 interface CutOffRow {
@@ -73,6 +83,7 @@ interface CanaryRow {
 
 /** What a call needs to know of a grant. */
 export interface CalledGrant {
+  readonly id: string;
   readonly subject: CutOffSubject;
   readonly parents: readonly string[];
   readonly endsAt: number;
@@ -141,7 +152,20 @@ export function grantOf(columns: Row): StoredGrant {
     endedAt: row.ended_at,
     endedBy: row.ended_by,
     version: row.version,
+    reason: row.reason,
+    demands: demandsFromJson(row.demands),
+    hold: row.hold,
   };
+}
+
+/** It waits: until it becomes active it has no end, and whoever forgets to ask takes it for one that has ended. */
+export function isHeld({ hold, endsAt, endedAt }: StoredGrant): boolean {
+  return hold !== null && endsAt === 0 && endedAt === null;
+}
+
+export function demandsFromJson(text: SQLOutputValue | undefined): StoredGrant["demands"] {
+  // Transitions alone write this column, from a grant's demands.
+  return JSON.parse(String(text)) as StoredGrant["demands"];
 }
 
 /** What cut-offs are held against: the chain of grants ends with its own id. */
@@ -157,7 +181,7 @@ export function calledGrantOf(id: string, columns: Row): CalledGrant {
   const parents = row.parents === "[]" ? [] : namesFromJson(row.parents);
   const environments = namesFromJson(row.environments);
   const subject = { grants: [...parents, id], agents: [agent], task, role, environments, upstream };
-  return { subject, parents, endsAt: row.ends_at, endedAt: row.ended_at, uses };
+  return { id, subject, parents, endsAt: row.ends_at, endedAt: row.ended_at, uses };
 }
 
 export function cutOffOf(columns: Row): StoredCutOff {

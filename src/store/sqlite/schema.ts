@@ -152,4 +152,87 @@ CREATE TABLE canaries (
 ) STRICT, WITHOUT ROWID;
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST, SECOND, THIRD];
+/**
+ * What waits. A held grant has `ends_at` 0 until it becomes active, so that whatever asks for live grants passes over it.
+ * `grants_activated`: those that became active long after their id's instant, which live scans would otherwise miss.
+ * By their end, so that those that wait, which have none, cost nothing.
+ */
+const FOURTH = `
+ALTER TABLE grants ADD COLUMN reason TEXT;
+ALTER TABLE grants ADD COLUMN demands TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE grants ADD COLUMN hold TEXT;
+CREATE INDEX grants_activated ON grants (ends_at) WHERE hold IS NOT NULL;
+
+-- fingerprint: unique among live ones. draft: what it was made as. What is long stands last, so that looking a row over
+-- does not read it.
+CREATE TABLE holds (
+  id TEXT PRIMARY KEY,
+  agent TEXT NOT NULL,
+  task TEXT NOT NULL,
+  upstream TEXT NOT NULL,
+  grant_id TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  state TEXT NOT NULL,
+  state_at INTEGER NOT NULL,
+  ended_by TEXT,
+  why TEXT,
+  wake_at INTEGER NOT NULL,
+  lease_token TEXT,
+  lease_until INTEGER,
+  readable INTEGER NOT NULL,
+  version INTEGER NOT NULL,
+  outcome TEXT,
+  draft TEXT NOT NULL,
+  sealed_request BLOB,
+  sealed_outcome BLOB
+) STRICT;
+CREATE UNIQUE INDEX holds_same ON holds (fingerprint) WHERE state IN ('waiting', 'firing');
+CREATE INDEX holds_live ON holds (agent, id) WHERE state IN ('waiting', 'firing');
+CREATE INDEX holds_live_by_id ON holds (id) WHERE state IN ('waiting', 'firing');
+CREATE INDEX holds_due ON holds (wake_at) WHERE state = 'waiting';
+CREATE INDEX holds_firing ON holds (lease_until) WHERE state = 'firing';
+CREATE INDEX holds_by_agent ON holds (agent, id);
+CREATE INDEX holds_ended ON holds (state_at) WHERE state NOT IN ('waiting', 'firing');
+
+CREATE TABLE hold_approvals (
+  hold TEXT NOT NULL,
+  person TEXT NOT NULL,
+  instant INTEGER NOT NULL,
+  approval TEXT NOT NULL,
+  PRIMARY KEY (hold, person)
+) STRICT, WITHOUT ROWID;
+
+-- Live holds that demand a backup of the resource.
+CREATE TABLE hold_resources (
+  resource TEXT NOT NULL,
+  hold TEXT NOT NULL,
+  PRIMARY KEY (resource, hold)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_resources_by_hold ON hold_resources (hold);
+
+CREATE TABLE attestations (
+  id TEXT PRIMARY KEY,
+  resource TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  location TEXT NOT NULL,
+  taken_at INTEGER NOT NULL,
+  restore_tested_at INTEGER,
+  bytes INTEGER,
+  sha256 TEXT,
+  key TEXT NOT NULL,
+  statement TEXT NOT NULL,
+  UNIQUE (resource, statement)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attestations_newest ON attestations (resource, taken_at);
+CREATE INDEX attestations_by_age ON attestations (taken_at);
+
+CREATE TABLE webhook_cursors (
+  name TEXT PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SECOND, THIRD, FOURTH];

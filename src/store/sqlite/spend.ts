@@ -19,6 +19,10 @@ const UNWRITTEN: ReadonlySet<string> = new Set([
   "not_found",
   "ended",
   "conflict",
+  "held_back",
+  "instant_behind",
+  "too_many_holds",
+  "uses_exhausted",
 ]);
 
 export async function spend<Outcome extends { readonly outcome: string }>(

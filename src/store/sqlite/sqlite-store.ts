@@ -1,13 +1,16 @@
-// The embedded engine: one SQLite file, a thread that writes and a thread that reads. The ports of six rooms in one
+// The embedded engine: one SQLite file, a thread that writes and a thread that reads. The ports of all rooms in one
 // value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
 
 import type { RecordPort } from "../../audit/record-port.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
+import type { HoldPort } from "../../holds/hold-port.ts";
 import type { ProofPort } from "../../identity/proof-port.ts";
 import type { GrantShape, RevocationPort } from "../../revocation/revocation-port.ts";
 import type { KeyPort, StoredKey } from "../../secrets/key-port.ts";
 import type { SecretPort, StoredCanary, StoredSecret } from "../../secrets/secret-port.ts";
+import type { WebhookPort } from "../../webhooks/webhook-port.ts";
+import { createHoldPort, createWebhookPort, toWire } from "./hold-ports.ts";
 import type { WorkerTask } from "./protocol.ts";
 import type { ReaderCalls } from "./reader.ts";
 import type { CanaryOnWire, KeyOnWire, SecretOnWire } from "./rows.ts";
@@ -16,7 +19,8 @@ import { spend } from "./spend.ts";
 import { type Calls, type Starting, startThread, type Thread } from "./thread.ts";
 import type { WriterCalls, WriterReady } from "./writer.ts";
 
-export interface SqliteStore extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort {
+export interface SqliteStore
+  extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort, HoldPort, WebhookPort {
   /** True when nothing had been recorded or sealed in the file when it was opened. */
   readonly isEmpty: boolean;
   /** Answers what was asked before, then releases the file. */
@@ -49,6 +53,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     ...createProofPort(writer, reader, seen),
     ...createCallPort(writer, reader),
     ...createSecretPort(writer, reader, seen),
+    ...createHoldPort(writer, reader, seen),
+    ...createWebhookPort(writer, reader),
     // The writer ends last: only then is the log folded into the file.
     close: () => writer.close(reader.close()),
   };
@@ -93,8 +99,14 @@ function createGrantPort(writer: Writer, reader: Reader, seen: SeenProofs): Gran
       if (answer.outcome !== "issued") return answer;
       const { random: _, ...draft } = command.grant;
       const { id, issuedAt, endsAt } = answer;
-      return { outcome: "issued", grant: { ...draft, id, issuedAt, endsAt, endedAt: null, endedBy: null, version: 1 } };
+      const grant = { ...draft, id, issuedAt, endsAt, endedAt: null, endedBy: null, hold: null, version: 1 };
+      return { outcome: "issued", grant };
     },
+    holdGrant: (command) => {
+      const hold = toWire(command.hold);
+      return spend(seen, command, () => writer.call("holdGrant", { ...command, hold }));
+    },
+    activate: (command) => writer.call("activate", command),
     simulate: (command) => spend(seen, command, () => writer.call("simulate", command)),
     renew: (command) => spend(seen, command, () => writer.call("renew", command)),
     release: (command) => spend(seen, command, () => writer.call("release", command)),
@@ -114,7 +126,7 @@ function createGrantPort(writer: Writer, reader: Reader, seen: SeenProofs): Gran
 }
 
 function addShape(shapes: Map<string, GrantShape>, shape: GrantShape): void {
-  const key = JSON.stringify([shape.agent, shape.role, shape.upstream, shape.permissions]);
+  const key = JSON.stringify([shape.agent, shape.role, shape.upstream, shape.permissions, shape.demands]);
   const known = shapes.get(key);
   const longestTtlSeconds = Math.max(shape.longestTtlSeconds, known?.longestTtlSeconds ?? 0);
   shapes.set(key, { ...shape, longestTtlSeconds, grants: shape.grants + (known?.grants ?? 0) });
@@ -193,6 +205,7 @@ function createProofPort(writer: Writer, reader: Reader, seen: SeenProofs): Proo
 function createCallPort(writer: Writer, reader: Reader): CallPort {
   return {
     beginCall: (command) => writer.call("beginCall", command),
+    holdCall: (command) => writer.call("holdCall", { ...command, hold: toWire(command.hold) }),
     endCall: (command) => writer.call("endCall", command, "later"),
     openCalls: (limit) => reader.call("openCalls", limit),
   };

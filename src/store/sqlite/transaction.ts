@@ -9,6 +9,7 @@ import { type Head, type Leaf, type LeafDraft, placeLeaf } from "../../core/leaf
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { NotWritten } from "../../audit/record-port.ts";
 import type { CutOffIndex } from "./cutoff-index.ts";
+import { HOLD_STATEMENTS } from "./hold-statements.ts";
 import { isLate, keptUntil } from "./late-proof.ts";
 import { loadRateWindow, type RateWindow } from "./rate-window.ts";
 import { loadCutOffs, type WriterState } from "./writer-state.ts";
@@ -24,7 +25,8 @@ const STATEMENTS = {
 
   addGrant:
     "INSERT INTO grants (id, agent, owner, task, role, upstream, permissions, environments, crossing_from, parents," +
-    " policy_digest, ttl_seconds, credential_ttl_seconds, ends_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+    " policy_digest, ttl_seconds, credential_ttl_seconds, ends_at, reason, demands, hold, version)" +
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
   findGrant: "SELECT * FROM grants WHERE id = ?",
   endGrant: "UPDATE grants SET ended_at = ?, ended_by = ?, version = version + 1 WHERE id = ?",
 
@@ -74,7 +76,10 @@ const STATEMENTS = {
   pruneUses:
     "DELETE FROM uses WHERE (instant, n) IN (SELECT instant, n FROM uses WHERE instant <= ? ORDER BY instant LIMIT ?)",
   pruneGrants:
-    "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE id < ? AND coalesce(ended_at, ends_at) < ? ORDER BY id LIMIT ?)",
+    "DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE id < ? AND coalesce(ended_at, ends_at) < ?" +
+    // One that is held has no end yet.
+    " AND NOT (hold IS NOT NULL AND ends_at = 0 AND ended_at IS NULL) ORDER BY id LIMIT ?)",
+  ...HOLD_STATEMENTS,
 } as const;
 
 type Statements = Readonly<Record<keyof typeof STATEMENTS, StatementSync>>;

@@ -2,10 +2,13 @@
 // Never answers a call before its transaction is durable; where one fails, its neighbours still get their own.
 
 import type { DatabaseSync } from "node:sqlite";
+import { attest, moveCursor } from "./attestation-writes.ts";
 import { beginCall, endCall } from "./call-writes.ts";
 import { openForWriting } from "./database.ts";
 import { type Failure, isStoreFailure, toBrokerError, toFailure } from "./failure.ts";
 import { issue, release, renew, simulate } from "./grant-writes.ts";
+import { holdCall, holdGrant } from "./held-writes.ts";
+import { activate, changeHold, claim, settle, takeOutcome } from "./hold-writes.ts";
 import { append, changeKeys, MASTER_KEY_CHECK, rememberProof, writeMasterKeyCheck } from "./key-writes.ts";
 import { prune } from "./prune.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
@@ -35,6 +38,15 @@ const TRANSITIONS = {
   deleteSecret,
   addCanary,
   deleteCanary,
+  holdGrant,
+  holdCall,
+  activate,
+  changeHold,
+  claim,
+  settle,
+  takeOutcome,
+  attest,
+  moveCursor,
 };
 
 /** The writer's methods as the main thread sees them. */

@@ -1,0 +1,267 @@
+// A request that waits, as a person reads it before they sign: what, where, who, why, what it demands, and what the broker
+// knows beside it. What is signed comes from the document alone. Nothing is left out and nothing is shortened. Pure.
+
+import type { Hold, HoldAnswer } from "../api/holds.ts";
+import type { Instant } from "../core/clock.ts";
+import { formatDuration } from "../core/duration.ts";
+import { type Demand, type HeldSubject, type HoldDocument, type Requirements } from "../core/hold-document.ts";
+import { isLabelValue } from "../core/names.ts";
+import { digestShown } from "./check-hold.ts";
+import { fold, foldExact, showExact, showProse } from "./exact-text.ts";
+
+type Fact = readonly [name: string, value: string];
+type Call = Extract<HeldSubject, { readonly kind: "call" }>;
+type HeldGrant = Extract<HeldSubject, { readonly kind: "grant" }>;
+
+const NAME_COLUMNS = 13;
+const MARGIN = "  ";
+/** Of the lines of a body, and of a line that continues the one above. */
+const BAR = "  | ";
+const CONTINUED = "  + ";
+/** More than this and a line is hard to read. */
+const MAX_COLUMNS = 160;
+const MIN_COLUMNS = 60;
+
+/** Lines without line ends, none wider than `columns`. Whether it is what would be signed is for `check-hold.ts`. */
+export function showHold(answer: HoldAnswer, now: Instant, columns: number): readonly string[] {
+  const { document, body } = answer;
+  const width = Math.min(Math.max(columns, MIN_COLUMNS), MAX_COLUMNS);
+  const facts = (rows: readonly Fact[]): readonly string[] => rows.flatMap((row) => layFact(row, width));
+  const { subject } = document;
+  return [
+    `what is asked: hold ${showExact(document.hold)}`,
+    ...(subject.kind === "call" ? facts(callFacts(subject)) : facts(grantFacts(subject))),
+    ...(body === null ? [] : showBody(body, width)),
+    ...facts(whereFacts(document)),
+    ...facts(whoFacts(document)),
+    ...facts(document.demands.flatMap((demand) => demandFacts(demand, document.demands.length > 1))),
+    ...facts([["digest", digestShown(document) ?? "none: it has no canonical form"]]),
+    "",
+    "what the broker says beside it, which is not signed:",
+    ...facts(standingFacts(answer.hold, now)),
+    ...facts(backupFacts(answer, now)),
+    ...facts(otherFacts(answer.others)),
+  ];
+}
+
+function callFacts(call: Call): readonly Fact[] {
+  const { operation, method, origin, path, query, headers, body } = call;
+  return [
+    ["what", showExact(operation)],
+    ["sends", showExact(`${method} ${origin}${path}${query === null ? "" : `?${query}`}`)],
+    ...headers.map(([name, value]): Fact => ["header", showExact(`${name}: ${value}`)]),
+    ["body", body === null ? "none" : `${body.bytes} bytes, SHA-256 ${showExact(body.sha256)}`],
+  ];
+}
+
+function grantFacts({ credential, ttlSeconds, credentialTtlSeconds, crossingFrom }: HeldGrant): readonly Fact[] {
+  const each = formatDuration(credentialTtlSeconds);
+  const crossing: Fact[] =
+    crossingFrom === null ? [] : [["crosses", `out of ${crossingFrom.map(showExact).join(", ")}`]];
+  return [
+    ["what", `a grant for ${formatDuration(ttlSeconds)}, each ${credential} of it for ${each}`],
+    ["", "while it lives, what it allows is done as often as its agent likes, and nobody is asked again"],
+    ...crossing,
+  ];
+}
+
+/** Exactly what is sent; then each GraphQL document in it once more, line by line. */
+function showBody(body: string, width: number): readonly string[] {
+  const room = width - BAR.length;
+  const foreign = body.match(/\P{ASCII}/gu)?.length ?? 0;
+  const lines = foldExact(body, room).map((line) => (BAR + line).trimEnd());
+  if (foreign > 0) {
+    lines.push(
+      ...fold(`it has ${foreign} characters beyond ASCII, which can look like others`, width - 2).map(
+        (l) => MARGIN + l,
+      ),
+    );
+  }
+  for (const query of graphqlIn(body)) {
+    lines.push(`${MARGIN}its GraphQL, line by line:`);
+    for (const line of query.split("\n")) {
+      fold(showExact(line), room).forEach((part, i) => void lines.push(((i === 0 ? BAR : CONTINUED) + part).trimEnd()));
+    }
+  }
+  return lines;
+}
+
+/** None where parsing could have dropped something of it, such as a member that stands twice. */
+function graphqlIn(body: string): readonly string[] {
+  try {
+    const parsed: unknown = JSON.parse(body);
+    if (JSON.stringify(parsed) !== body) return [];
+    const documents: readonly unknown[] = Array.isArray(parsed) ? parsed : [parsed];
+    return documents.flatMap((one) =>
+      typeof one === "object" && one !== null && "query" in one && typeof one.query === "string" ? [one.query] : [],
+    );
+  } catch {
+    return [];
+  }
+}
+
+function whereFacts({ permissions, upstream }: HoldDocument): readonly Fact[] {
+  return [
+    ...permissions.flatMap(({ action, resource, labels }): Fact[] => {
+      const { environment = [], ...rest } = labels;
+      const others = Object.keys(rest)
+        .toSorted()
+        .map((name) => `${name} ${(rest[name] ?? []).map(showLabel).join("+")}`);
+      return [
+        ["where", showExact(`${action} ${resource}`)],
+        ["environment", showExact(environment.map(showLabel).join(", ")) || "none"],
+        ["labels", showExact(others.join(", ")) || "none"],
+      ];
+    }),
+    ["upstream", showExact(upstream)],
+  ];
+}
+
+/** Quoted where it is none of those that a label has, so that none looks like two. */
+function showLabel(value: string): string {
+  return isLabelValue(value) ? value : JSON.stringify(value);
+}
+
+function whoFacts({ agents, task, reason, role, grant, issuer }: HoldDocument): readonly Fact[] {
+  const chain = agents.map(({ name, owner }) => `${name} (${owner === null ? "no owner" : `owner ${owner}`})`);
+  return [
+    ["who asks", showExact(chain.join(", for it "))],
+    ["task", showProse(task)],
+    ["reason", reason === null ? "none given" : showProse(reason)],
+    ["role", showExact(role)],
+    ["grant", showExact(grant)],
+    ["broker", showExact(issuer)],
+  ];
+}
+
+function demandFacts({ permissions, requires }: Demand, several: boolean): readonly Fact[] {
+  const whose = permissions.map(({ action, resource }) => `${action} ${resource}`).join(", ");
+  return [
+    ...(several ? [["for", showExact(whose)] as const] : []),
+    ...describeRequirements(requires).map((line): Fact => ["requires", showExact(line)]),
+  ];
+}
+
+/** One line a requirement, whole. */
+function describeRequirements(requires: Requirements): readonly string[] {
+  const { approvals, delaySeconds, backup, reason, window, expireSeconds } = requires;
+  const lines: string[] = [];
+  if (approvals !== null) {
+    const { count, from, perTeam } = approvals;
+    const each = perTeam ? ", at least one of each team" : "";
+    lines.push(`${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")} must sign${each}`);
+  }
+  if (delaySeconds !== null)
+    lines.push(`a delay of ${sayDuration(delaySeconds)} after the last signature, in which it can be cancelled`);
+  if (backup !== null) {
+    const apart = backup.separateFrom.length === 0 ? "" : `, elsewhere by ${backup.separateFrom.join(", ")}`;
+    const tested = backup.restoreTested ? ", a restore from it tested" : "";
+    lines.push(`a backup, at most ${sayDuration(backup.maxAgeSeconds)} old${apart}${tested}`);
+  }
+  if (reason) lines.push("a reason");
+  if (window !== null) lines.push(`${window.days.join(" ")}, ${window.from} to ${window.to}, ${window.zone}`);
+  return [...lines, `given up ${sayDuration(expireSeconds)} after it could first have fired`];
+}
+
+function standingFacts(hold: Hold, now: Instant): readonly Fact[] {
+  const { state, endedBy, why, requestedAt, approvals, missing, firesAt, expiresAt, outcome } = hold;
+  const isLive = isLiveState(state);
+  const ended = [endedBy === null ? "" : ` by ${endedBy}`, why === null ? "" : `: ${why}`].join("");
+  return [
+    ["state", showProse(`${state}${ended}`)],
+    ["asked", `${formatSpan(now - Date.parse(requestedAt))} ago, ${requestedAt}`],
+    ...approvals.map(({ person, teams, decision, at, counts }): Fact => {
+      const what = decision === "approve" ? "approved" : "denied";
+      const gone = counts ? "" : "; it does not count any more";
+      return ["signed", showExact(`${person} (${teams.join(", ")}) ${what} at ${at}${gone}`)];
+    }),
+    ...missing.map(({ message }): Fact => ["waits for", showProse(message)]),
+    ...(firesAt === null ? [] : [["fires", sayWhen(firesAt, now, "at once")] as const]),
+    ...(isLive ? [["expires", sayWhen(expiresAt, now, "at once")] as const] : []),
+    ...(outcome === null ? [] : [["outcome", sayOutcome(outcome)] as const]),
+  ];
+}
+
+function sayOutcome({ status, body, readable }: NonNullable<Hold["outcome"]>): string {
+  const answered = status === null ? "it happened" : `the upstream answered ${status}`;
+  const digest = body === null ? "" : `, ${body.bytes} bytes, SHA-256 ${showExact(body.sha256)}`;
+  return `${answered}${digest}${readable ? "; its agent has not read it yet" : ""}`;
+}
+
+/** How old the last backup of each resource is, and whether it counts. */
+function backupFacts({ document, backups }: HoldAnswer, now: Instant): readonly Fact[] {
+  const needed = new Set(
+    document.demands.flatMap(({ permissions, requires }) =>
+      requires.backup === null ? [] : permissions.map(({ resource }) => resource),
+    ),
+  );
+  return [...new Set(document.permissions.map(({ resource }) => resource))].flatMap((resource): Fact[] => {
+    const own = backups.filter((backup) => backup.resource === resource);
+    const named: Fact = ["backups", showExact(resource)];
+    if (!needed.has(resource)) return [named, ["", "none is required, so none was looked for"]];
+    if (own.length === 0) return [named, ["", "nobody has attested one"]];
+    return [
+      named,
+      ...own.map(({ takenAt, agent, location, restoreTestedAt, fault }): Fact => {
+        const age = now - Date.parse(takenAt);
+        const taken = age < 0 ? `from the future, ${takenAt}` : `${formatSpan(age)} old, ${takenAt}`;
+        const place = Object.entries(location).map(([field, value]) => `${field} ${value}`);
+        const tested = restoreTestedAt === null ? "restore not tested" : `restore tested at ${restoreTestedAt}`;
+        const verdict = fault === null ? "it counts" : `it does not count: ${fault}`;
+        return ["", showProse(`${taken}, by ${agent}, at ${place.join(", ")}, ${tested}; ${verdict}`)];
+      }),
+    ];
+  });
+}
+
+function otherFacts({ grants, holds, more }: HoldAnswer["others"]): readonly Fact[] {
+  const facts: Fact[] = [
+    ...grants.map(({ role, task, permissions }): Fact => [
+      "also has",
+      `${showExact(`${permissions.join(", ")} by role ${role}`)}, for: ${showProse(task)}`,
+    ]),
+    ...holds.map(({ id, operation, task, permissions }): Fact => [
+      "also waits",
+      `${showExact(`${id} ${operation}: ${permissions.join(", ")}`)}, for: ${showProse(task)}`,
+    ]),
+  ];
+  if (facts.length === 0) return [["also", "nothing else of this agent is alive or waits"]];
+  return more ? [...facts, ["also", "and more, which is not shown"]] : facts;
+}
+
+/** One or two days as hours, as they are written in policy. */
+function sayDuration(seconds: number): string {
+  return seconds % 3600 === 0 && seconds < 72 * 3600 ? `${seconds / 3600}h` : formatDuration(seconds);
+}
+
+/** `in 47h 12m, 2026-11-24T…`. */
+function sayWhen(timestamp: string, now: Instant, past: string): string {
+  const left = Date.parse(timestamp) - now;
+  return `${left <= 0 ? past : `in ${formatSpan(left)}`}, ${timestamp}`;
+}
+
+const MINUTE_MS = 60_000;
+const DAYS_FROM_MINUTES = 72 * 60;
+
+/** `47h 12m`, from three days on `6d 23h`, below a minute `40s`; rounded down. */
+export function formatSpan(ms: number): string {
+  const minutes = Math.floor(Math.max(ms, 0) / MINUTE_MS);
+  if (minutes === 0) return `${Math.floor(Math.max(ms, 0) / 1000)}s`;
+  const join = (large: string, small: number, unit: string): string =>
+    small === 0 ? large : `${large} ${small}${unit}`;
+  if (minutes >= DAYS_FROM_MINUTES) return join(`${Math.floor(minutes / 1440)}d`, Math.floor(minutes / 60) % 24, "h");
+  if (minutes >= 60) return join(`${Math.floor(minutes / 60)}h`, minutes % 60, "m");
+  return `${minutes}m`;
+}
+
+export function isLiveState(state: Hold["state"]): boolean {
+  return state === "waiting" || state === "ready" || state === "firing";
+}
+
+/** `value` is escaped. What continues stands under the value, never where a name could. */
+function layFact([name, value]: Fact, width: number): readonly string[] {
+  const indent = MARGIN.length + NAME_COLUMNS;
+  return fold(value, width - indent).map(
+    (line, i) => MARGIN + (i === 0 ? name : "").padEnd(NAME_COLUMNS) + (line || '""'),
+  );
+}
