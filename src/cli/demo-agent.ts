@@ -3,6 +3,7 @@
 
 import { type IncomingHttpHeaders, request } from "node:http";
 import type { GrantAnswer } from "../api/grants.ts";
+import type { Hold } from "../api/holds.ts";
 import { type Permission, Problem } from "../api/values.ts";
 import type { ApiClient, ApiClientOptions } from "../sdk/api-client.ts";
 import { createApiClient } from "../sdk/api-client.ts";
@@ -23,14 +24,20 @@ export interface CallAnswer {
   readonly status: number;
   /** Why the gateway refused; null where it did not. */
   readonly problem: Problem | null;
+  /** Where the call waits; null where it does not. */
+  readonly hold: string | null;
   readonly text: string;
 }
 
 export interface DemoAgent {
-  /** Asks for one permission; the credential that it gets is used from then on. */
-  request(permission: Permission): Promise<GrantAnswer>;
+  /** Asks for a grant of these; the credential that it gets is used from then on. */
+  request(...permissions: readonly Permission[]): Promise<GrantAnswer>;
   renew(): Promise<GrantAnswer>;
   call(call: AgentCall): Promise<CallAnswer>;
+  /** What became of a call that was held, as this agent sees it. */
+  readHold(id: string): Promise<Hold>;
+  /** What the provider answered to it; the broker gives it once. */
+  readOutcome(id: string): Promise<Pick<CallAnswer, "status" | "text">>;
   /** Heads and bodies of all answers that it ever got, of the broker's API and of the gateway. */
   readonly heard: readonly string[];
 }
@@ -63,9 +70,9 @@ export function createDemoAgent({ url, task, target, ...options }: DemoAgentOpti
   }
   return {
     heard,
-    async request(permission) {
-      const answer = await broker.call("requestGrant", { body: { task, permissions: [permission] } });
-      if (!("grant" in answer)) throw refused(`no grant: ${answer.outcome}`);
+    async request(...permissions) {
+      const answer = await broker.call("requestGrant", { body: { task, permissions } });
+      if (!("credential" in answer)) throw refused("no credential: the grant waits, or nothing was granted");
       held = answer;
       return answer;
     },
@@ -76,7 +83,22 @@ export function createDemoAgent({ url, task, target, ...options }: DemoAgentOpti
       const all = { authorization: `Bearer ${credential}`, "content-type": "application/json", ...headers };
       const answer = await send(url, { target, ...call, headers: all });
       heard.push(JSON.stringify(answer.headers) + answer.text);
-      return { status: answer.status, problem: parseProblem(answer), text: answer.text };
+      const hold = answer.headers["valetkey-hold"];
+      return {
+        status: answer.status,
+        problem: parseProblem(answer),
+        hold: typeof hold === "string" ? hold : null,
+        text: answer.text,
+      };
+    },
+    async readHold(id) {
+      return (await broker.call("readHold", { params: { id } })).hold;
+    },
+    async readOutcome(id) {
+      const { status, body } = await broker.call("readOutcome", { params: { id } });
+      const text = Buffer.from(body, "base64").toString();
+      heard.push(text);
+      return { status, text };
     },
   };
 }

@@ -3,10 +3,13 @@
 
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { verifyApprovals } from "../audit/verify-approvals.ts";
 import { verifyRecord } from "../audit/verify-record.ts";
+import { thumbprint } from "../core/thumbprint.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
 import { exportTo } from "./audit.ts";
 import { entriesOfExport, readFromFile, readTrailer } from "./audit-lines.ts";
-import { CAST, type Stage } from "./demo-stage.ts";
+import { CAST, resourceOf, type Stage } from "./demo-stage.ts";
 import { expectRefusal, expectRefused, type Story } from "./demo-story.ts";
 import { CREATION, DELETION, post } from "./demo-tricks.ts";
 
@@ -48,12 +51,38 @@ export async function presentDecoy({ agent, security }: Stage, story: Story): Pr
   return value;
 }
 
-export async function revokeTheTask({ agent, security }: Stage, story: Story): Promise<void> {
-  story.chapter(`6. ${CAST.security} revokes the task`);
+/** `held` is a hold of a deletion that waits for a backup alone. */
+export async function revokeTheTask(
+  { agent, security, people, provider, spareVolume }: Stage,
+  story: Story,
+  held: string,
+): Promise<void> {
+  let revokedBy = "";
+  story.chapter(`7. ${CAST.security} revokes the task`);
+  await story.step(`request "${CAST.task}" once more: ${CAST.write.action}`, async () => {
+    const { grant } = await agent.request(CAST.write);
+    return { asTold: true, came: `granted by role ${grant.role}` };
+  });
   await story.step(`revoke task "${CAST.task}"`, async () => {
     const body = { target: { task: CAST.task }, reason: "it reached for production" };
-    const { liveGrants } = await security.call("revoke", { body });
+    const { liveGrants, revocation } = await security.call("revoke", { body });
+    revokedBy = revocation.id;
     return { asTold: liveGrants === 1, came: `in force; live grants ended: ${liveGrants}` };
+  });
+  await story.step("look at the deletion that is held for it", async () => {
+    const { hold } = await people.read(CAST.security, held);
+    const isCancelled = hold.state === "cancelled" && hold.endedBy === revokedBy;
+    return {
+      asTold: isCancelled,
+      came: isCancelled ? "cancelled by the revocation" : `${hold.state}, ended by ${hold.endedBy ?? "nobody"}`,
+    };
+  });
+  await story.step(`${CAST.attestor} attests a backup of that volume: the last thing that it waited for`, async () => {
+    await people.attest(CAST.attestor, resourceOf(spareVolume));
+    const { state } = (await people.read(CAST.security, held)).hold;
+    const isThere = provider.account.volumes.has(spareVolume);
+    const came = `it stays ${state}; the volume is ${isThere ? "there" : "gone"}`;
+    return { asTold: state === "cancelled" && isThere, came };
   });
   await story.step("the next call, with a credential that has not expired", async () =>
     expectRefused("cut_off", await agent.call(post(CREATION))),
@@ -63,9 +92,13 @@ export async function revokeTheTask({ agent, security }: Stage, story: Story): P
 }
 
 /** `keys` are values that may stand nowhere in the record. */
-export async function auditAll({ folder, security }: Stage, story: Story, keys: readonly string[]): Promise<void> {
+export async function auditAll(
+  { folder, security, policy }: Stage,
+  story: Story,
+  keys: readonly string[],
+): Promise<void> {
   const file = join(folder, "record.ndjson");
-  story.chapter("7. The record of all of it, offline");
+  story.chapter("8. The record of all of it, offline");
   await story.step("export the record and verify it", async () => {
     await exportTo(security, file);
     const { entries, problems } = await verifyFile(file);
@@ -75,6 +108,18 @@ export async function auditAll({ folder, security }: Stage, story: Story, keys: 
     return {
       asTold: entries > 0 && problems.length === 0 && isFree,
       came: `${came}; ${isFree ? "no key" : "a key"} stands in it`,
+    };
+  });
+  await story.step("verify every signature of people in it, and what fired", async () => {
+    const { record, approvals } = await verifyApprovals(entriesOfExport(readFromFile(file)), {
+      checkpoints: [],
+      end: await readTrailer(file),
+      isRegistered: (person, key) => isKeyOf(policy, person, key),
+    });
+    const { holds, signatures, firings, problems } = approvals;
+    return {
+      asTold: record.problems.length === 0 && problems.length === 0 && holds === 3 && signatures === 6 && firings === 1,
+      came: `${holds} requests waited, ${signatures} signatures hold, ${firings} fired with all that it demands; problems: ${problems.length}`,
     };
   });
   await story.step("alter one byte: the refused deletion becomes another", async () => {
@@ -89,6 +134,11 @@ export async function auditAll({ folder, security }: Stage, story: Story, keys: 
         : `entry ${altered} was altered, found ${found.join(", ") || "nothing"}`,
     };
   });
+}
+
+function isKeyOf({ principals }: ScopeSet, name: string, key: string): boolean {
+  const person = principals.get(name);
+  return person?.kind === "Person" && person.keys.some((jwk) => thumbprint(jwk) === key);
 }
 
 async function verifyFile(file: string) {

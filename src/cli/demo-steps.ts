@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DemoAgent } from "./demo-agent.ts";
 import { PROVIDER, type ProviderAccount } from "./demo-provider-account.ts";
+import { deleteInStaging } from "./demo-holds.ts";
 import { auditAll, presentDecoy, revokeTheTask } from "./demo-security.ts";
 import { CAST, ROOT_KEY, type Stage } from "./demo-stage.ts";
 import { expectRefusal, expectRefused, type StepOutcome, type Story } from "./demo-story.ts";
@@ -15,13 +16,14 @@ const REFUSALS_THAT_END_A_GRANT = 5;
 /** Tells all chapters in order; what came of them is in the story. */
 export async function playSteps(stage: Stage, story: Story): Promise<void> {
   await askForTheTask(stage, story);
-  // The work is done: from here on nothing may change at the provider.
+  // The work is done: nothing of what it tries from here on may change anything at the provider.
   const before = structuredClone(stage.provider.account);
   await sendTheDeletion(stage, story);
   await askForTheDeletion(stage, story);
   await tryAround(stage, story, before);
   const decoy = await presentDecoy(stage, story);
-  await revokeTheTask(stage, story);
+  const held = await deleteInStaging(stage, story);
+  await revokeTheTask(stage, story, held);
   await auditAll(stage, story, [ROOT_KEY, decoy]);
 }
 

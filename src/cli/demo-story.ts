@@ -90,13 +90,15 @@ function showReached({ calls, lookUps }: Reached): string {
   return parts.join(", ") || "nothing";
 }
 
-/** Expects the broker's API to refuse with this code; says which labels that differ, where labels decided. */
-export async function expectRefusal(code: string, work: () => Promise<unknown>): Promise<StepOutcome> {
+/** Expects the broker's API to refuse with this code, and because of this where `why` is given; says which labels differ. */
+export async function expectRefusal(code: string, work: () => Promise<unknown>, why = ""): Promise<StepOutcome> {
   try {
     await work();
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
-    return { asTold: error.code === code, ...showRefusal(error) };
+    const { came, ...labels } = showRefusal(error);
+    const asTold = error.code === code && error.message.includes(why);
+    return { asTold, came: why === "" ? came : `${came}: ${error.message}`, ...labels };
   }
   return { asTold: false, came: "not refused" };
 }

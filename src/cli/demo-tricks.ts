@@ -16,7 +16,7 @@ export interface Trick {
 const { environments, project, services, volumes } = PROVIDER;
 const INPUT = `domain: "shop.example", projectId: "${project}", environmentId: "${environments.staging}", serviceId: "${services.web}"`;
 const CREATE = `customDomainCreate(input: { ${INPUT} }) { id }`;
-const DELETE = `volumeDelete(volumeId: "${volumes.production}")`;
+const DELETE = deletionOf(volumes.production);
 /** What the credential is given for. */
 export const CREATION = `mutation { ${CREATE} }`;
 /** The call of the incident. */
@@ -24,6 +24,11 @@ export const DELETION = `mutation { ${DELETE} }`;
 
 export function post(query: string, more: Readonly<Record<string, unknown>> = {}): AgentCall {
   return { body: JSON.stringify({ query, ...more }) };
+}
+
+/** As a field of a mutation. */
+export function deletionOf(volume: string): string {
+  return `volumeDelete(volumeId: "${volume}")`;
 }
 
 /** `target` is the provider's API at the gateway, `otherHost` the same API by the provider's second host. */

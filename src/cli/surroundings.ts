@@ -48,7 +48,8 @@ export interface Surroundings {
   readonly clock: Clock;
   /** Throws WrongUse with every problem of the environment. */
   readSettings(env: Variables, cwd: string): Promise<BrokerSettings>;
-  openBroker(env: Variables, cwd: string, log: (line: string) => void): Promise<RunningBroker>;
+  /** `clock`: other than the system's, for who tells a story of days. */
+  openBroker(env: Variables, cwd: string, log: (line: string) => void, clock?: Clock): Promise<RunningBroker>;
   onSignal(signal: "SIGHUP" | "SIGINT" | "SIGTERM", handle: () => void): void;
   /** Ends the process at once: for the second SIGINT only. */
   exit(code: number): void;
