@@ -109,7 +109,11 @@ export const GrantPage = z.object({ grants: z.array(Grant), next: GrantIdText.nu
 export type GrantPage = z.infer<typeof GrantPage>;
 
 /** `?wait=30`: answer when the grant is no longer held, or no longer active, or after so many seconds. */
-export const WaitQuery = z.strictObject({ wait: QueryNumber(0, MAX_WAIT_SECONDS).optional() });
+export const WaitQuery = z.strictObject({
+  wait: QueryNumber(0, MAX_WAIT_SECONDS).optional(),
+  /** Wait only while it has this status; left out: the one that it has when it is asked. */
+  while: z.enum(["held", "active"]).optional(),
+});
 
 export const EndRequest = z.strictObject({ reason: ReasonText.optional() });
 

@@ -1,4 +1,4 @@
-// `valetkey grants`, `grants show`, `grants end`: what was given, to whom, for which task, until when.
+// `valetkey grants`, `grants show`, `grants credential`, `grants end`: what was given, to whom, for which task, until when.
 // An agent sees and ends its own; people need the power to revoke or to audit.
 
 import { type Command, Option } from "commander";
@@ -8,7 +8,7 @@ import { connect } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
 import { wrongUse } from "./failure.ts";
 import { parseBody, showPermissions } from "./permissions.ts";
-import { printGrant, showGrantStatus } from "./request.ts";
+import { printCredential, printGrant, showGrantStatus } from "./request.ts";
 
 const FILTERS = ["agent", "task", "role", "environment", "upstream"] as const;
 const DEFAULT_LIMIT = 50;
@@ -42,6 +42,13 @@ export function addGrantsCommands(program: Command, context: Context): void {
     .argument("<id>", "the grant's id")
     .action((id: string, options: BrokerOptions) => showGrant(context, id, options));
   withExamples(withBrokerOptions(show), "valetkey grants show grt_01JD3V9K2M8Q5R7T9W1X3Z5B7D --as security-1");
+
+  const credential = grants
+    .command("credential")
+    .description("a fresh credential of a grant that is active: its first, where it was held")
+    .argument("<id>", "the grant's id")
+    .action((id: string, options: BrokerOptions) => fetchCredential(context, id, options));
+  withExamples(withBrokerOptions(credential), "valetkey grants credential grt_01JD3V9K2M8Q5R7T9W1X3Z5B7D --as coder");
 
   const end = grants
     .command("end")
@@ -83,6 +90,13 @@ async function showGrant(context: Context, id: string, options: BrokerOptions): 
   checkGrantId(id);
   const client = connect(context.surroundings, options);
   finish(context, options, await client.call("readGrant", { params: { id } }));
+}
+
+async function fetchCredential(context: Context, id: string, options: BrokerOptions): Promise<void> {
+  checkGrantId(id);
+  const client = connect(context.surroundings, options);
+  const answer = await client.call("renewCredential", { params: { id } });
+  printCredential(context.terminal, answer, options);
 }
 
 async function endGrant(context: Context, id: string, options: EndOptions): Promise<void> {

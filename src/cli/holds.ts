@@ -4,7 +4,6 @@
 import { type Command, Option } from "commander";
 import { CancelRequest, type Hold, HOLD_STATES, HoldQuery, type Missing } from "../api/holds.ts";
 import type { Instant } from "../core/clock.ts";
-import { formatDuration } from "../core/duration.ts";
 import { type HoldId, isId } from "../core/ids.ts";
 import { findDifferences } from "./check-hold.ts";
 import { connect } from "./connect.ts";
@@ -13,7 +12,7 @@ import { readBrokerUrl, readClientEnvironment } from "./environment.ts";
 import { showProse } from "./exact-text.ts";
 import { EXIT, wrongUse } from "./failure.ts";
 import { parseBody } from "./permissions.ts";
-import { formatSpan, isLiveState, showHold } from "./show-hold.ts";
+import { formatSpan, isLiveState, sayDuration, showHold } from "./show-hold.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Piece, type Style, styled, type Terminal } from "./terminal.ts";
 
@@ -123,7 +122,7 @@ function sayMissing(missing: Missing): string {
     case "backup":
       return "a backup";
     case "delay":
-      return `a delay of ${formatDuration(missing.delaySeconds)}`;
+      return `a delay of ${sayDuration(missing.delaySeconds)}`;
     case "window":
       return "its hours";
   }

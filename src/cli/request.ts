@@ -94,7 +94,8 @@ function readTimeout({ wait, timeout }: RequestOptions): number | null {
   return seconds;
 }
 
-function printCredential(terminal: Terminal, answer: GrantAnswer, options: RequestOptions): void {
+/** The credential too: a person asked for it. */
+export function printCredential(terminal: Terminal, answer: GrantAnswer, options: Pick<BrokerOptions, "json">): void {
   if (options.json === true) return terminal.json(answer);
   const { credential } = answer;
   printGrant(terminal, answer.grant, [

@@ -230,7 +230,7 @@ function otherFacts({ grants, holds, more }: HoldAnswer["others"]): readonly Fac
 }
 
 /** One or two days as hours, as they are written in policy. */
-function sayDuration(seconds: number): string {
+export function sayDuration(seconds: number): string {
   return seconds % 3600 === 0 && seconds < 72 * 3600 ? `${seconds / 3600}h` : formatDuration(seconds);
 }
 

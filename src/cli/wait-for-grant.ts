@@ -30,7 +30,8 @@ export async function waitForGrant(
   const timeoutMs = timeoutSeconds === null ? undefined : timeoutSeconds * 1000;
   try {
     return await withinTime({ signal: stopped.signal, timeoutMs, late }, async (signal) => {
-      const read = () => client.call("readGrant", { params: { id }, query: { wait: POLL_SECONDS }, signal });
+      const read = () =>
+        client.call("readGrant", { params: { id }, query: { wait: POLL_SECONDS, while: "held" }, signal });
       const now = await pollUntil({ id, clock, ask: read, isOver: ({ status }) => status !== "held", signal });
       if (now.status === "ended")
         throw refused(sayEnd(now, (await client.call("readHold", { params: { id: hold.id } })).hold));

@@ -99,12 +99,12 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     readGrant: async (incoming) => {
       const id = grantId(incoming);
       const read = async () => describeGrant(await readGrant(port, principalOf(incoming), id), clock.at());
-      const { wait = 0 } = incoming.query;
-      const first = await read();
+      const { wait = 0, while: waited } = incoming.query;
+      const awaited = waited ?? (await read()).status;
       const grant = await waiting.until(read, {
         seconds: wait,
         // A held one is waited for until it is active, an active one until it ends.
-        isOver: ({ status }) => status === "ended" || status !== first.status,
+        isOver: ({ status }) => status === "ended" || status !== awaited,
         changesInMs: ({ endsAt }) => (endsAt === null ? null : Date.parse(endsAt) - clock.at()),
       });
       return { status: 200, json: grant };

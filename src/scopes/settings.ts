@@ -46,8 +46,10 @@ export const WEBHOOK_EVENTS = [
 /** As it will be sent: one spelling, so that what people read is where it goes. */
 function isWebhookUrl(text: string): boolean {
   if (text.includes("#") || !URL.canParse(text)) return false;
-  const { href, origin, username, password } = new URL(text);
-  return isOrigin(origin) && username === "" && password === "" && (href === text || href === `${text}/`);
+  const { href, origin, pathname, username, password } = new URL(text);
+  // Two slashes would be read as another host by who resolves the path.
+  const isPlain = username === "" && password === "" && !pathname.startsWith("//");
+  return isOrigin(origin) && isPlain && (href === text || href === `${text}/`);
 }
 
 const WebhookDocument = strictObject({

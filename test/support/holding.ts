@@ -9,11 +9,14 @@ import { createKeySigner } from "../../src/sdk/signer.ts";
 import { signApproval } from "../../src/sdk/sign-approval.ts";
 import { type BackupStatement, signStatement } from "../../src/sdk/sign-statement.ts";
 import type { TestBroker } from "./broker.ts";
-import { RESOURCES, startTestGateway, type TestGateway } from "./gateway.ts";
+import { RESOURCES, startTestGateway, TASK, type TestGateway } from "./gateway.ts";
+import { readEvents } from "./read-events.ts";
 
-export const DELETE_STAGING = {
-  query: `mutation { volumeDelete(volumeId: "${PROVIDER.volumes.staging}") }`,
-};
+/** The call that deletes this volume. */
+export function deletionOf(volume: string) {
+  return { query: `mutation { volumeDelete(volumeId: "${volume}") }` };
+}
+export const DELETE_STAGING = deletionOf(PROVIDER.volumes.staging);
 export const DELETE_PERMISSION = { action: "volume:delete", resource: RESOURCES.stagingVolume } as const;
 export const REASON = "it is not used any more";
 const SHA256 = "ab".repeat(32);
@@ -93,6 +96,19 @@ export function createHolding(broker: TestBroker): Holding {
   };
 }
 
+/** Types of the events that name this hold, in the order of the record. */
+export async function eventsOf(broker: TestBroker, id: string): Promise<readonly string[]> {
+  const events = await readEvents(broker);
+  return events.filter((event) => event["hold"] === id).map((event) => String(event["type"]));
+}
+
+/** Changes files of the policy and has them in force. */
+export async function changePolicy(broker: TestBroker, files: Readonly<Record<string, string>>): Promise<void> {
+  for (const [file, text] of Object.entries(files)) broker.writeScopes(file, text);
+  const outcome = await broker.broker.reload();
+  if (outcome !== "changed") throw new Error(`expected another policy, found it ${outcome}: ${broker.log.join("; ")}`);
+}
+
 /** A call that was held. */
 export interface HeldCall {
   readonly id: string;
@@ -102,7 +118,15 @@ export interface HeldCall {
 
 export interface HoldingGateway extends TestGateway, Holding {
   /** A fresh credential of `coder` for the deletion, and the call that is held. */
-  hold(body?: object, headers?: Record<string, string>): Promise<HeldCall>;
+  hold(
+    body?: object,
+    headers?: Record<string, string>,
+    options?: { readonly task?: string; readonly resource?: string },
+  ): Promise<HeldCall>;
+  /** Another volume in staging at the provider; its id. */
+  addVolume(): string;
+  /** Undoes at the provider what was deleted, so that the next deletion finds its volume. */
+  putBack(): void;
 }
 
 export async function startHoldingGateway(
@@ -110,16 +134,27 @@ export async function startHoldingGateway(
 ): Promise<HoldingGateway> {
   const scopes = { "volume-labels.yaml": VOLUME_LABELS, ...options.scopes };
   const gateway = await startTestGateway({ ...options, scopes });
+  const { volumes } = gateway.provider.account;
+  const first = [...volumes];
   return {
     ...gateway,
     ...createHolding(gateway.broker),
-    async hold(body = DELETE_STAGING, headers = {}) {
-      const { credential } = await gateway.grant([DELETE_PERMISSION]);
+    async hold(body = DELETE_STAGING, headers = {}, { task = TASK, resource = DELETE_PERMISSION.resource } = {}) {
+      const { credential } = await gateway.grant([{ ...DELETE_PERMISSION, resource }], task);
       const answer = await gateway.post(credential.value, body, { "valetkey-reason": REASON, ...headers });
       const id = answer.headers.get("valetkey-hold");
       if (answer.status !== 202 || id === null)
         throw new Error(`expected it to be held, found ${answer.status} ${answer.text}`);
       return { id, status: answer.status, json: answer.json };
     },
+    addVolume() {
+      const id = `5${String(volumes.size).padStart(7, "0")}-0000-4000-8000-000000000009`;
+      const [model] = first.filter(([known]) => known === PROVIDER.volumes.staging);
+      if (model === undefined) throw new Error("the account has no volume in staging");
+      const instances = model[1].instances.map((instance) => ({ ...instance, volumeId: id }));
+      volumes.set(id, { ...model[1], id, instances });
+      return id;
+    },
+    putBack: () => first.forEach(([id, volume]) => volumes.set(id, volume)),
   };
 }

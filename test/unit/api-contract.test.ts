@@ -28,7 +28,7 @@ const GOOD: Record<string, Record<string, unknown>> = {
     after: GRANT,
     limit: "5",
   },
-  "the query of readGrant": { wait: "30" },
+  "the query of readGrant": { wait: "30", while: "held" },
   "the body of endGrant": { reason: "r" },
   "the body of decide": { agent: "coder", permissions, role: "editor", ttl: "5m" },
   "the body of revoke": { target: { task: "T-1" }, reason: "r" },

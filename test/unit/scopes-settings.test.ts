@@ -102,6 +102,7 @@ describe("a webhook", () => {
     ["no host", "https:///in"],
     ["a path alone", "/in"],
     ["dot segments", "https://hooks.example.com/a/../in"],
+    ["two slashes where its path begins", "https://hooks.example.com//in"],
     ["backslashes", "https://hooks.example.com\\\\in"],
     ["upper case in the host", "https://Hooks.example.com/in"],
     ["the port of its scheme", "https://hooks.example.com:443/in"],

@@ -4,7 +4,7 @@
 import type { Instant } from "../../core/clock.ts";
 import type { CutOffSubject } from "../../core/cutoff.ts";
 import { BrokerError } from "../../core/errors.ts";
-import { type HoldId, makeId } from "../../core/ids.ts";
+import { type HoldId, makeId, type RevocationId } from "../../core/ids.ts";
 import type { GrantDraft, GrantPort, GrantRefused, StoredGrant } from "../../grants/grant-port.ts";
 import { addUse, checkClock, checkLimit, checkStanding } from "./checks.ts";
 import { grantOf, isHeld, subjectOf } from "./rows.ts";
@@ -119,14 +119,21 @@ export function checkParents(
   { parents }: Pick<GrantDraft, "parents">,
   instant: Instant,
 ): StoredGrant[] | GrantRefused {
-  for (const id of parents) {
-    const parent = findGrant(tx, id);
-    const cutOff = parent === null ? null : tx.cutOffs.findVoiding(subjectOf(parent));
-    if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
-  }
+  const cutOff = findCutParent(tx, parents);
+  if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff };
   const living = findParents(tx, parents, instant);
   if (living !== null) return living;
   throw new BrokerError("conflict", "expected live parent grants, one is not; ask for a grant of its own");
+}
+
+/** What voids one of them by itself, as its role or agent may have been another. */
+export function findCutParent(tx: Transaction, ids: GrantDraft["parents"]): RevocationId | null {
+  for (const id of ids) {
+    const parent = findGrant(tx, id);
+    const cutOff = parent === null ? null : tx.cutOffs.findVoiding(subjectOf(parent));
+    if (cutOff !== null) return cutOff.id;
+  }
+  return null;
 }
 
 /** Null where one of them does not live; cut-offs are not looked at. */

@@ -27,7 +27,6 @@ export function createHoldPort(writer: Writer, reader: Reader, seen: SeenProofs)
     },
     async takeOutcome(command) {
       const done = await spend(seen, command, () => writer.call("takeOutcome", command));
-      if (done.outcome === "none") return { outcome: "not_found" };
       return done.outcome === "taken" ? { ...done, sealed: toBytes(done.sealed) } : done;
     },
     findHold: (id) => reader.call("findHold", id),

@@ -7,7 +7,7 @@ import { type HoldId, instantOf } from "../../core/ids.ts";
 import type { GrantPort, StoredGrant } from "../../grants/grant-port.ts";
 import type { HoldDraft, HoldPort, HoldState, NewHold, NotClaimed, StoredHold } from "../../holds/hold-port.ts";
 import { checkClock, checkStanding } from "./checks.ts";
-import { findGrant, findParents, raiseLimits } from "./grant-writes.ts";
+import { findCutParent, findGrant, findParents, raiseLimits } from "./grant-writes.ts";
 import { holdOf, isLive, subjectOfHold } from "./hold-rows.ts";
 import { isHeld } from "./rows.ts";
 import {
@@ -27,9 +27,7 @@ export type NewHoldOnWire = Omit<NewHold, "sealedRequest"> & { readonly sealedRe
 type SettleOnWire = Omit<Command<"settle">, "sealedOutcome"> & { readonly sealedOutcome: string | null };
 type TakenOnWire =
   | { readonly outcome: "taken"; readonly hold: StoredHold; readonly sealed: string }
-  /** The proof is consumed, unlike that of a write which wrote nothing. */
-  | { readonly outcome: "none" }
-  | Exclude<Outcome<"takeOutcome">, { readonly outcome: "taken" | "not_found" }>;
+  | Exclude<Outcome<"takeOutcome">, { readonly outcome: "taken" }>;
 
 /** What only a claim leads to. */
 const FIRED: ReadonlySet<HoldState> = new Set(["firing", "done", "failed", "unknown"]);
@@ -192,8 +190,8 @@ function checkClaim(
     if (refused !== null) return refused;
   }
   if (hold === null || hold.version !== version || hold.state !== "waiting") return { outcome: "conflict" };
-  const cutOff = tx.cutOffs.findVoiding(subjectOfHold(hold));
-  if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff.id };
+  const cutOff = tx.cutOffs.findVoiding(subjectOfHold(hold))?.id ?? findCutParent(tx, hold.parents);
+  if (cutOff !== null) return { outcome: "cut_off", revocation: cutOff };
   // What is no number, or came as none over the threads, is never.
   if (!Number.isFinite(notBefore) || instant < notBefore) return { outcome: "too_early", instant };
   return { hold, instant };
@@ -220,7 +218,7 @@ export function takeOutcome(tx: Transaction, { at, proof, id, event }: Command<"
   const isThere = sealed instanceof Uint8Array;
 
   writePlaced(tx, proof, placeEvents(tx, instant, isThere ? [event] : []));
-  if (!isThere) return { outcome: "none" };
+  if (!isThere) return { outcome: "not_found" };
   write(tx, tx.sql.takeOutcome, id);
   return { outcome: "taken", hold: again(tx, id), sealed: Buffer.from(sealed).toString("base64") };
 }

@@ -7,8 +7,8 @@ import type { SeenProofs } from "./seen-proofs.ts";
 
 const REPLAYED = { outcome: "proof_replayed" } as const;
 /**
- * Outcomes of writes that wrote nothing. `cut_off` says it by naming the revocation that refused. A deletion that found
- * nothing did consume its proof: the writer, which has the last word, refuses that the next time.
+ * Outcomes of writes that wrote nothing. `cut_off` says it by naming the revocation that refused. A deletion or a
+ * taking that found nothing did consume its proof: the writer, which has the last word, refuses that the next time.
  */
 const UNWRITTEN: ReadonlySet<string> = new Set([
   "proof_replayed",
