@@ -141,6 +141,17 @@ export function describeHeldGrants(name: string, open: () => Promise<Opened<Port
       await expect(held.holdGrant(port, grant.endsAt + 4, { parents: [parent.id] })).rejects.toThrow(/live parent/);
     });
 
+    it("is not given below a parent that is cut off by what only the parent has", async () => {
+      const parent = await grantFrom(port, T0 + 1, { role: "planner" });
+      const { hold } = await held.heldGrant(port, T0 + 2, { parents: [parent.id] });
+      const { id } = await cut(port, T0 + 3, { role: "planner" });
+      expect(await held.holdGrant(port, T0 + 10, { parents: [parent.id] })).toEqual({
+        outcome: "cut_off",
+        revocation: id,
+      });
+      expect((await held.activateHeld(port, T0 + 11, hold)).outcome).toBe("cut_off");
+    });
+
     it("becomes active by its own transition alone: a claim of its hold is refused", async () => {
       const { hold, grant: waiting } = await held.heldGrant(port, T0 + 1);
       expect((await held.claim(port, T0 + 2, hold)).outcome).toBe("conflict");
