@@ -62,6 +62,7 @@ export const HoldDocument = z.object({
       query: z.string().nullable(),
       headers: z.array(z.tuple([z.string(), z.string()]).readonly()).readonly(),
       body: z.object({ sha256: z.string(), bytes: z.int() }).nullable(),
+      rootCredential: z.string(),
     }),
     z.object({
       kind: z.literal("grant"),

@@ -45,11 +45,12 @@ export function showHold(answer: HoldAnswer, now: Instant, columns: number): rea
 }
 
 function callFacts(call: Call): readonly Fact[] {
-  const { operation, method, origin, path, query, headers, body } = call;
+  const { operation, method, origin, path, query, headers, body, rootCredential } = call;
   return [
     ["what", showExact(operation)],
     ["sends", showExact(`${method} ${origin}${path}${query === null ? "" : `?${query}`}`)],
     ...headers.map(([name, value]): Fact => ["header", showExact(`${name}: ${value}`)]),
+    ["with", `the root credential ${showExact(rootCredential)}`],
     ["body", body === null ? "none" : `${body.bytes} bytes, SHA-256 ${showExact(body.sha256)}`],
   ];
 }

@@ -59,6 +59,8 @@ export type HeldSubject =
       readonly headers: readonly (readonly [name: string, value: string])[];
       /** Of the exact bytes. */
       readonly body: { readonly sha256: string; readonly bytes: number } | null;
+      /** The name of the root credential that is put in; never the secret. */
+      readonly rootCredential: string;
     }
   | {
       readonly kind: "grant";

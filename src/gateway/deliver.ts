@@ -43,6 +43,8 @@ export async function deliver(
   { upstream, outbound }: OpenedCall,
   flight: Flight,
 ): Promise<Delivered> {
+  // Until the door is gone through nothing was sent; after that only the door knows, and what it does not say was sent.
+  let mayBeSent = false;
   try {
     const secret = await secrets.open(upstream.credential.secret, outbound.origin);
     const scrubber = createScrubber(secret);
@@ -50,9 +52,10 @@ export async function deliver(
     const door = await egress(upstream);
     // Between the record and this line a revocation may have been answered: what it covers is not sent any more.
     checkFlight(flight);
+    mayBeSent = true;
     return { answer: await door.send(request, flight.signal), scrubber };
   } catch (thrown) {
-    const wasSent = thrown instanceof EgressError && thrown.sent;
+    const wasSent = thrown instanceof EgressError ? thrown.sent : mayBeSent;
     const status = thrown instanceof EgressError ? thrown.status : null;
     const error = flight.cutOff() === null ? errorOf(thrown) : cutOffError(flight);
     throw new DeliveryError(error, status !== null ? "answered" : wasSent ? "unknown" : "not_sent", status);

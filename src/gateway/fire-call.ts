@@ -20,7 +20,6 @@ import { deliver, type DeliverDependencies, type Delivered, DeliveryError } from
 import { subjectOf, toInbound } from "./held-request.ts";
 import type { InFlight } from "./in-flight.ts";
 import { matchCall } from "./match-call.ts";
-import type { MatchedCall } from "./matched-call.ts";
 import { openClaimed } from "./open-call.ts";
 import { headersToPass } from "./pass-answer.ts";
 
@@ -82,7 +81,8 @@ async function judgeAgain(
   const { document } = hold;
   const agent = scopes.principals.get(agentOf(hold).name);
   if (agent?.kind !== "Agent") throw new BrokerError("credential_invalid", "its agent is no longer registered");
-  const matched = await matchCall(upstreamOf(hold, scopes), toInbound(request));
+  const upstream = upstreamOf(hold, scopes);
+  const matched = await matchCall(upstream, toInbound(request));
   const standing = async (): Promise<void> => {
     const found = await port.findHold(hold.id);
     if (found === null || found.cutOff !== null || isFrozen(agent.name)) {
@@ -115,7 +115,7 @@ async function judgeAgain(
       upstream: decision.upstream,
       permissions: withLabels(decision.permissions, lookedUp, scopes),
       demands: decision.outcome === "held" ? decision.demands : [],
-      subject: subjectOf(matched),
+      subject: subjectOf(matched, upstream),
     },
   };
 }
@@ -130,7 +130,7 @@ async function send(dependencies: Dependencies, hold: StoredHold, request: Uint8
   const { port, policy, inFlight, monotonic } = dependencies;
   const upstream = upstreamOf(hold, policy());
   const matched = await matchCall(upstream, toInbound(request));
-  checkSame(hold, matched);
+  checkSame(hold, subjectOf(matched, upstream));
   const { document } = hold;
   const flight = inFlight.begin({
     grants: [...hold.parents, document.grant, hold.id],
@@ -149,7 +149,11 @@ async function send(dependencies: Dependencies, hold: StoredHold, request: Uint8
       return { fate: "not_sent", why: "a revocation covers it", cutOff: found?.cutOff ?? null };
     }
     const delivered = await deliver(dependencies, openClaimed(hold, upstream, matched.outbound), flight);
-    return await keepAnswer(delivered, upstream, Math.round(monotonic() - started));
+    const milliseconds = Math.round(monotonic() - started);
+    // From here on it was answered, whatever becomes of the answer: it is never said that it was not sent.
+    return await keepAnswer(delivered, upstream, milliseconds).catch(() =>
+      answeredWith(delivered.answer.status, null, null, milliseconds, 0),
+    );
   } catch (thrown) {
     if (!(thrown instanceof DeliveryError)) throw thrown;
     const why = thrown.error.detail;
@@ -168,17 +172,16 @@ async function send(dependencies: Dependencies, hold: StoredHold, request: Uint8
 }
 
 /** What is sent is what was signed, byte for byte: matched anew it must say the same. */
-function checkSame({ document }: StoredHold, matched: MatchedCall): void {
+function checkSame({ document }: StoredHold, today: ReturnType<typeof subjectOf>): void {
   const { subject } = document;
-  const today = subjectOf(matched);
   if (subject.kind === "call" && JSON.stringify(sortedSubject(subject)) === JSON.stringify(sortedSubject(today)))
     return;
   throw new BrokerError("conflict", "the upstream's definition changed at this moment");
 }
 
 function sortedSubject(subject: ReturnType<typeof subjectOf>): unknown {
-  const { origin, method, path, query, headers, body } = subject;
-  return [origin, method, path, query, headers, body?.sha256 ?? null, body?.bytes ?? null];
+  const { origin, method, path, query, headers, body, rootCredential } = subject;
+  return [origin, method, path, query, headers, body?.sha256 ?? null, body?.bytes ?? null, rootCredential];
 }
 
 /** After this much is known, nothing of it fails: an answer that breaks off was an answer. */

@@ -5,6 +5,7 @@ import { hash } from "node:crypto";
 import { Readable } from "node:stream";
 import { BrokerError } from "../core/errors.ts";
 import type { HeldSubject } from "../core/hold-document.ts";
+import type { GatewayUpstream } from "../scopes/scope-set.ts";
 import type { InboundCall } from "./inbound-call.ts";
 import type { MatchedCall, Outbound } from "./matched-call.ts";
 import { parseTarget } from "./request-target.ts";
@@ -41,7 +42,10 @@ export function bytesToHold({ body, bodyKind }: Outbound): Uint8Array | null {
   return body;
 }
 
-export function subjectOf({ operation, outbound }: MatchedCall): Extract<HeldSubject, { readonly kind: "call" }> {
+export function subjectOf(
+  { operation, outbound }: MatchedCall,
+  { credential }: GatewayUpstream,
+): Extract<HeldSubject, { readonly kind: "call" }> {
   const { origin, method, path, query, headers } = outbound;
   const bytes = bytesToHold(outbound);
   return {
@@ -53,6 +57,7 @@ export function subjectOf({ operation, outbound }: MatchedCall): Extract<HeldSub
     query,
     headers: headers.map(([name, value]) => [name, value] as const),
     body: bytes === null ? null : { sha256: hash("sha256", bytes, "hex"), bytes: bytes.length },
+    rootCredential: credential.secret,
   };
 }
 

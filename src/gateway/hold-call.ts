@@ -155,6 +155,6 @@ async function toHeldRequest(
     permissions: withLabels(decision.permissions, lookedUp, scopes),
     demands: decision.demands,
     reason: said ?? (await port.find(grant))?.grant.reason ?? null,
-    subject: subjectOf(matched),
+    subject: subjectOf(matched, upstream),
   };
 }

@@ -72,12 +72,14 @@ async function grantedBefore({ firedHold }: GrantDependencies, stored: StoredGra
   if (endsAt === 0) return { agent, role, permissions, demands: stored.demands, ttlSeconds: stored.ttlSeconds };
   const fired = await firedHold(hold, stored.id);
   if (fired === null || fired.document.subject.kind !== "grant") return null;
-  const { demands, subject } = fired.document;
+  const { demands, subject, agents, task, role: approvedRole, upstream } = fired.document;
+  const isSame = agents.at(-1)?.name === agent && task === stored.task && approvedRole === role;
+  if (!isSame || upstream !== stored.upstream) return null;
   if (endsAt > fired.stateAt + subject.ttlSeconds * 1000) return null;
   const approved = fired.document.permissions.map(({ action, resource, labels }) => {
     return { action, resource, environments: labels["environment"] ?? [] };
   });
-  return { agent, role: fired.document.role, permissions: approved, demands, ttlSeconds: subject.ttlSeconds };
+  return { agent, role, permissions: approved, demands, ttlSeconds: subject.ttlSeconds };
 }
 
 function refuse(

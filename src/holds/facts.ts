@@ -9,6 +9,7 @@ import type { StoredApproval, StoredAttestation, StoredHold } from "./hold.ts";
 import type { HoldPort } from "./hold-port.ts";
 import { judgeBackup } from "./judge-backup.ts";
 import { ownersOf } from "./owners.ts";
+import type { HoldSeals } from "./sealed.ts";
 import { signatureStillCounts } from "./verify-approval.ts";
 
 /** Newest statements on one resource that are looked at. */
@@ -30,12 +31,14 @@ export async function findFacts(
   hold: StoredHold,
   scopes: ScopeSet,
   instant: Instant,
-  isFrozen: (agent: string) => boolean,
+  { isFrozen, seals }: { readonly isFrozen: (agent: string) => boolean; readonly seals: HoldSeals },
 ): Promise<HoldFacts> {
   const counting: StoredApproval[] = [];
   for (const approval of hold.approvals) {
-    if (approval.decision === "approve" && (await signatureStillCounts(approval, hold, scopes)))
-      counting.push(approval);
+    if (approval.decision !== "approve" || !seals.isSealed(hold.id, approval)) continue;
+    const signedAt = await signatureStillCounts(approval, hold, scopes);
+    // By the later of the store's instant and the one that was signed: the store alone cannot end a delay early.
+    if (signedAt !== null) counting.push({ ...approval, at: Math.max(approval.at, signedAt) });
   }
   const needed = resourcesWithBackups(hold);
   const attestations = needed.size === 0 ? [] : await port.attestations([...needed.keys()], ATTESTATIONS_EACH);

@@ -33,6 +33,8 @@ export interface ApprovalDraft {
   readonly key: string;
   /** The compact JWS. */
   readonly signature: string;
+  /** Keyed hash by the broker over hold, person, teams and signature: who writes the store cannot change the teams. */
+  readonly seal: string;
 }
 
 export interface StoredApproval extends ApprovalDraft {

@@ -5,6 +5,7 @@ import type { ApprovalRequest, Hold, HoldPage, HoldQuery, OutcomeAnswer } from "
 import { draftEvent } from "../audit/events.ts";
 import { notWritten, recordCall } from "../audit/not-written.ts";
 import type { RecordPort } from "../audit/record-port.ts";
+import { CLOCK_TOLERANCE_MS } from "../core/clock.ts";
 import { BrokerError } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { digestOfHold } from "../core/hold-document.ts";
@@ -73,7 +74,7 @@ export function createHolds(dependencies: Dependencies): Holds {
 
   const look = async (found: FoundHold) => {
     const instant = clock.at();
-    const facts = await findFacts(port, found.hold, policy(), instant, isFrozen);
+    const facts = await findFacts(port, found.hold, policy(), instant, dependencies);
     const assessment = assess(found.hold, facts, instant);
     return { facts, assessment, hold: describeHold(found, facts, assessment, instant) };
   };
@@ -165,6 +166,7 @@ export function createHolds(dependencies: Dependencies): Holds {
       }),
     readOutcome: async (call, id) => {
       const { hold } = await find(call.principal, id);
+      if (isFrozen(call.principal.name)) throw new BrokerError("agent_frozen", "a frozen agent reads no outcome");
       const event = draftEvent({ type: "outcome.read", ...factsOf(hold, policy().digest), request: call.request });
       // The route's proof is consumed already: it is a read, which takes something away.
       const done = await port.takeOutcome({ at: clock.at(), proof: null, id, event });
@@ -184,10 +186,13 @@ export function createHolds(dependencies: Dependencies): Holds {
       const found = await port.findHold(id);
       if (found === null || found.hold.state !== "done" || found.hold.document.grant !== grant) return null;
       const { hold } = found;
+      if (hold.stateAt > clock.at() + CLOCK_TOLERANCE_MS) return null;
       if (digestOfHold(hold.document) !== hold.digest) return null;
-      const facts = await findFacts(port, hold, policy(), hold.stateAt, isFrozen);
-      const { missing } = assess(hold, facts, hold.stateAt);
-      return missing.some(({ kind }) => kind === "approvals") ? null : hold;
+      const facts = await findFacts(port, hold, policy(), hold.stateAt, dependencies);
+      // At the instant at which it says that it fired; the backup that it rested on may be forgotten by now.
+      const { missing, expiresAt } = assess(hold, facts, hold.stateAt);
+      if (hold.stateAt >= expiresAt || missing.some(({ kind }) => kind !== "backup")) return null;
+      return hold;
     },
     bodyOf: async ({ id, document }) => {
       if (document.subject.kind === "grant") return null;
@@ -205,7 +210,7 @@ interface Applied {
 
 /** Rules 19, 20 and 23: who may sign this, by the policy at the request and now; then the signature itself. */
 async function signatureOf(
-  { record, clock }: Dependencies,
+  { record, clock, seals }: Dependencies,
   { principal: person, proof, request }: HoldCall & { readonly principal: Person },
   hold: StoredHold,
   decision: ApprovalRequest["decision"],
@@ -229,7 +234,8 @@ async function signatureOf(
     if (atRequest?.keys.includes(key) !== true) {
       throw new BrokerError("approver_ineligible", "this key was not registered when it was requested");
     }
-    return { approval: { person: person.name, teams: person.teams, decision, key, signature: jws }, jwk };
+    const approval = { person: person.name, teams: person.teams, decision, key, signature: jws };
+    return { approval: { ...approval, seal: seals.sealApproval(id, approval) }, jwk };
   } catch (thrown) {
     if (!(thrown instanceof BrokerError) || thrown.status >= 500) throw thrown;
     const reasons = [{ code: thrown.code, message: thrown.detail }];

@@ -45,8 +45,10 @@ interface Dependencies {
 
 /** How long a change may go unnoticed that nobody told of: a due time that has come. */
 const TICK_MS = 250;
-const DUE_PAGE = 64;
-const AT_ONCE = 8;
+const DUE_PAGE = 512;
+const AT_ONCE = 64;
+/** An upstream that does not answer keeps nobody else's calls from firing. */
+const AT_ONCE_PER_UPSTREAM = 8;
 /** Longer than any send: see `gateway/fire-call.ts`. */
 const LEASE_SECONDS = 300;
 /** Until what could not be known is asked again: at first, and at most. */
@@ -57,10 +59,12 @@ const CLOSE_MS = 10_000;
 const PAGE = 500;
 
 export function createHoldRunner(dependencies: Dependencies): HoldRunner {
-  const { port, clock, wall, policy, seals, isFrozen, calls, grants, onChange, log } = dependencies;
-  const underWay = new Map<HoldId, Promise<void>>();
+  const { port, clock, wall, policy, seals, calls, grants, onChange, log } = dependencies;
+  const underWay = new Map<HoldId, { readonly upstream: string; readonly done: Promise<void> }>();
   let isClosed = false;
   let isLooking = false;
+  /** Something was due and had no place: the next one that ends makes room. */
+  let isFull = false;
   let lookAgain = false;
   let sweeping: Promise<void> | null = null;
   let sweepAgain = false;
@@ -91,7 +95,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     if (found.cutOff !== null) return cancelByCutOff(found);
     // 3. What is there, by signatures verified again and backups judged again.
     const instant = clock.at();
-    const facts = await findFacts(port, hold, scopes, instant, isFrozen);
+    const facts = await findFacts(port, hold, scopes, instant, dependencies);
     const assessment = assess(hold, facts, instant);
     const over = reduce(hold, { kind: "look" }, instant, assessment);
     if (over.outcome === "changed") return change(hold, over.to, null, { type: "hold.expired", ...named });
@@ -106,10 +110,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     const today = await firing.recheck(hold, scopes);
     if (today.outcome === "unavailable") {
       log("warn", `${hold.id} cannot be checked and waits: ${today.why}`);
-      // Each question to a provider is on record: the longer it fails, the less often it is asked.
-      const sinceDue = (instant - (assessment.dueAt ?? instant)) / 4;
-      const pauseMs = Math.min(Math.max(sinceDue, ASK_AGAIN_MS), ASK_AGAIN_MOST_MS);
-      return change(hold, null, instant + pauseMs, null);
+      return change(hold, null, instant + pauseSince(assessment.dueAt, instant), null);
     }
     const changed = today.outcome === "judged" ? findChanges(hold.document, today.document) : ["policy"];
     const reasons = today.outcome === "refused" ? today.reasons : [];
@@ -121,7 +122,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     }
     // 7. A provider may have taken its time: still not over, the hours still open, the backup still fresh.
     const now = clock.at();
-    const last = assess(hold, facts, now);
+    const last = assess(hold, await findFacts(port, hold, scopes, now, dependencies), now);
     if (reduce(hold, { kind: "claim" }, now, last).outcome !== "changed") return change(hold, null, now, null);
     // 8. Claimed by exactly one, on record, and only then done.
     await claimAndFire(hold, last, scopes);
@@ -151,7 +152,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     const done = await port.claim({ ...claim, lease: { token, seconds: LEASE_SECONDS }, event });
     if (done.outcome !== "claimed") return notClaimed(hold, done);
     onChange();
-    await settle(done.hold, token, await calls.fire(done.hold));
+    await settle(done.hold, token, await calls.fire(done.hold), assessment.dueAt);
   };
 
   /** Nothing was written; the next look finds why. */
@@ -160,14 +161,15 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     await change(hold, null, clock.at() + (outcome === "too_early" ? TICK_MS : ASK_AGAIN_MS), null);
   };
 
-  const settle = async (hold: StoredHold, token: string, fate: Fate): Promise<void> => {
+  const settle = async (hold: StoredHold, token: string, fate: Fate, dueAt: Instant | null): Promise<void> => {
     const named = factsOf(hold, policy().digest);
     const at = clock.at();
     const common = { at, id: hold.id, token, wakeAt: null, outcome: null, sealedOutcome: null };
     switch (fate.fate) {
       case "answered": {
         const { outcome, answer, milliseconds, scrubbed } = fate;
-        const state = outcome.status !== null && outcome.status < 400 ? "done" : "failed";
+        // A redirect that nobody follows has done nothing.
+        const state = outcome.status !== null && outcome.status < 300 ? "done" : "failed";
         const sealedOutcome = answer === null ? null : seals.sealOutcome(hold.id, answer);
         const event: Event = { type: "hold.fired", outcome: state, ...named, ...outcome, milliseconds, scrubbed };
         const to = { state, endedBy: null, why: null } as const;
@@ -188,7 +190,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
             ? { type: "hold.returned", ...named, cause: why }
             : { type: "hold.cancelled", ...named, by: cutOff, reason: null, request: null };
         const to = { state: cutOff === null ? "waiting" : "cancelled", endedBy: cutOff, why } as const;
-        await port.settle({ ...common, to, wakeAt: at + ASK_AGAIN_MS, event: draftEvent(event) });
+        await port.settle({ ...common, to, wakeAt: at + pauseSince(dueAt, at), event: draftEvent(event) });
         break;
       }
     }
@@ -231,16 +233,20 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
       })
       .finally(() => {
         underWay.delete(id);
-        if (underWay.size === AT_ONCE - 1) look();
+        if (isFull) look();
       });
-    underWay.set(id, done);
+    underWay.set(id, { upstream: found.hold.document.upstream, done });
   };
 
   const lookOnce = async (): Promise<void> => {
     const due = await port.dueHolds(clock.at(), DUE_PAGE);
+    isFull = false;
     for (const found of due) {
-      if (isClosed || underWay.size >= AT_ONCE) return;
-      if (!underWay.has(found.hold.id)) begin(found);
+      const { id, document } = found.hold;
+      if (isClosed || underWay.has(id)) continue;
+      const beside = [...underWay.values()].filter(({ upstream }) => upstream === document.upstream);
+      if (underWay.size < AT_ONCE && beside.length < AT_ONCE_PER_UPSTREAM) begin(found);
+      else isFull = true;
     }
   };
 
@@ -311,7 +317,10 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
       clearInterval(timer);
       const started = wall.monotonic();
       while (underWay.size > 0 && wall.monotonic() - started < CLOSE_MS) {
-        await Promise.race([...underWay.values(), new Promise((resolve) => setTimeout(resolve, TICK_MS))]);
+        await Promise.race([
+          ...[...underWay.values()].map(({ done }) => done),
+          new Promise((resolve) => setTimeout(resolve, TICK_MS)),
+        ]);
       }
     },
   };
@@ -324,6 +333,11 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
 function nextLook(hold: StoredHold, { wakeAt }: Assessment, instant: Instant): Instant {
   const needsPeople = hold.document.demands.some(({ requires }) => requires.approvals !== null);
   return hold.approvals.length === 0 && needsPeople ? wakeAt : Math.min(wakeAt, instant + LOOK_AGAIN_MS);
+}
+
+/** Each try is on record: the longer it fails, the less often it is made. */
+function pauseSince(dueAt: Instant | null, instant: Instant): number {
+  return Math.min(Math.max(Math.floor((instant - (dueAt ?? instant)) / 4), ASK_AGAIN_MS), ASK_AGAIN_MOST_MS);
 }
 
 function messageOf(cause: unknown): string {

@@ -58,31 +58,31 @@ function checkTime(at: Instant, { requestedAt, now }: ExpectedApproval): void {
 }
 
 /**
- * True where the signature holds over the stored request, its key was the person's at the request and is today, and the
- * person could sign then and may today. Age and teams are as they were at signing. Never throws.
+ * When it was signed, where the signature holds over the stored request, its key was the person's at the request and is today, and the
+ * person could sign then and may today. Age and teams are as they were at signing; null where it does not count. Never throws.
  */
 export async function signatureStillCounts(
   approval: StoredApproval,
   hold: StoredHold,
   scopes: ScopeSet,
-): Promise<boolean> {
+): Promise<Instant | null> {
   const person = scopes.principals.get(approval.person);
-  if (person?.kind !== "Person" || !person.powers.has("approve")) return false;
-  if (ownersOf(hold, scopes).includes(person.name)) return false;
+  if (person?.kind !== "Person" || !person.powers.has("approve")) return null;
+  if (ownersOf(hold, scopes).includes(person.name)) return null;
   const atRequest = hold.approvers.find((approver) => approver.person === person.name);
-  if (atRequest?.keys.includes(approval.key) !== true) return false;
+  if (atRequest?.keys.includes(approval.key) !== true) return null;
   const jwk = person.keys.find((key) => thumbprint(key) === approval.key);
-  if (jwk === undefined) return false;
+  if (jwk === undefined) return null;
   const parsed = parseApproval(approval.signature);
-  if ("fault" in parsed || !isSignedBy(parsed, jwk)) return false;
+  if ("fault" in parsed || !isSignedBy(parsed, jwk)) return null;
   const { claims } = parsed;
   // Of the document that will be acted on, not of a column beside it.
   const digest = digestOfHold(hold.document);
-  return (
+  const isWhole =
     hold.digest === digest &&
     hold.document.hold === hold.id &&
     claims.hold === hold.id &&
     claims.digest === digest &&
-    claims.decision === approval.decision
-  );
+    claims.decision === approval.decision;
+  return isWhole ? Date.parse(claims.at) : null;
 }

@@ -19,7 +19,7 @@ export interface Sealer {
   /** Throws where anything about the value, its purpose or its name was changed. */
   open(purpose: SealPurpose, name: string, sealed: Uint8Array): Uint8Array;
   /** HMAC-SHA-256 under a key of this purpose alone: equal for equal values, and nothing to guess by without the key. */
-  keyedHash(purpose: "decoy", value: Uint8Array): Uint8Array;
+  keyedHash(purpose: "decoy" | "approval", value: Uint8Array): Uint8Array;
 }
 
 const VERSION = 1;

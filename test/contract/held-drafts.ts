@@ -56,6 +56,7 @@ function newHold(at: Instant, grant: GrantId, kind: "call" | "grant", changes: H
           query: null,
           headers: [],
           body: null,
+          rootCredential: "shop-root",
         }
       : {
           kind,
@@ -163,7 +164,7 @@ export function change(
 }
 
 export function approve(port: HoldPort, at: Instant, hold: Pick<StoredHold, "id" | "version">, person = "oncall-1") {
-  const approval = { person, teams: ["oncall"], decision: "approve", key: "k", signature: "a.b.c" } as const;
+  const approval = { person, teams: ["oncall"], decision: "approve", key: "k", signature: "a.b.c", seal: "" } as const;
   return change(port, at, hold, { proof: proofAt(at), approval });
 }
 

@@ -107,7 +107,7 @@ export function describeHoldPort(name: string, open: () => Promise<Opened<Ports>
 
     it("has another version after every signature, where the next look stays too", async () => {
       const hold = await held.heldCall(port, T0 + 1, grant);
-      const approval = { person: "a", teams: [], decision: "approve", key: "k", signature: "s" } as const;
+      const approval = { person: "a", teams: [], decision: "approve", key: "k", signature: "s", seal: "x" } as const;
       const signed = await held.change(port, T0 + 2, hold, { approval, wakeAt: null, event: null });
       expect(signed).toMatchObject({ outcome: "changed", hold: { version: 2 } });
       const other = { ...approval, person: "b" };
@@ -117,7 +117,7 @@ export function describeHoldPort(name: string, open: () => Promise<Opened<Ports>
     it("refuses a signature by a late proof for the clock, and a stop never", async () => {
       const hold = await held.heldCall(port, T0 + 500_000, grant);
       const late = proofAt(T0);
-      const approval = { person: "a", teams: [], decision: "approve", key: "k", signature: "s" } as const;
+      const approval = { person: "a", teams: [], decision: "approve", key: "k", signature: "s", seal: "x" } as const;
       expect((await held.change(port, T0, hold, { proof: late, approval })).outcome).toBe("clock_behind");
       const to = { state: "cancelled", endedBy: "a", why: null } as const;
       const stopped = await held.change(port, T0, hold, { proof: late, to });
@@ -128,7 +128,14 @@ export function describeHoldPort(name: string, open: () => Promise<Opened<Ports>
     it("lets one of two signatures on the same version in, and leaves the other's proof unused", async () => {
       const hold = await held.heldCall(port, T0 + 1, grant);
       const proof = proofAt(T0 + 2);
-      const approval = { person: "b", teams: ["oncall"], decision: "approve", key: "k", signature: "s" } as const;
+      const approval = {
+        person: "b",
+        teams: ["oncall"],
+        decision: "approve",
+        key: "k",
+        signature: "s",
+        seal: "x",
+      } as const;
       const [first, second] = await Promise.all([
         held.approve(port, T0 + 2, hold, "a"),
         held.change(port, T0 + 2, hold, { proof, approval }),

@@ -225,18 +225,18 @@ describe("at firing a signature", () => {
   };
 
   it("counts while nothing of that has changed, however old it is", async () => {
-    expect(await signatureStillCounts(approval, hold, policy)).toBe(true);
+    expect(await signatureStillCounts(approval, hold, policy)).not.toBeNull();
     const old = makeSignature(ec, { claims: approvalClaims({ at: "2001-01-01T00:00:00.000Z" }) });
-    expect(await signatureStillCounts({ ...approval, signature: old }, hold, policy)).toBe(true);
+    expect(await signatureStillCounts({ ...approval, signature: old }, hold, policy)).not.toBeNull();
   });
 
   it("counts as of the team at signing, when the person has left it since", async () => {
     const moved = makePolicy(makePerson("dba-1", [ec], { teams: [] }));
-    expect(await signatureStillCounts(approval, hold, moved)).toBe(true);
+    expect(await signatureStillCounts(approval, hold, moved)).not.toBeNull();
   });
 
   it.each(Object.keys(spoilt))("does not count where %s", async (what) => {
     const good: Case = [approval, hold, policy];
-    expect(await signatureStillCounts(...(spoilt[what]?.(good) ?? good))).toBe(false);
+    expect(await signatureStillCounts(...(spoilt[what]?.(good) ?? good))).toBeNull();
   });
 });

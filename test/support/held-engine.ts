@@ -2,37 +2,39 @@
 // stand-in. It can be killed at any step of the runner and opened again. The runner looks when it is told to: its own
 // timer must be held still (`vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] })`).
 
-import { draftEvent } from "../../src/audit/events.ts";
 import type { Hold } from "../../src/api/holds.ts";
+import { draftEvent } from "../../src/audit/events.ts";
 import { type Instant, toTimestamp } from "../../src/core/clock.ts";
 import type { CutOffTarget } from "../../src/core/cutoff.ts";
 import { BrokerError, type ErrorCode } from "../../src/core/errors.ts";
 import { createGuardedClock } from "../../src/core/guarded-clock.ts";
-import { drawRandomPart, type HoldId, newId } from "../../src/core/ids.ts";
+import { type GrantId, type HoldId, newId, type RevocationId } from "../../src/core/ids.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { createGrantFiring } from "../../src/grants/hold-grant.ts";
 import { issueGrant } from "../../src/grants/issue.ts";
-import { type AttestationCall, createAttestations } from "../../src/holds/accept-attestation.ts";
-import { factsOf } from "../../src/holds/describe-hold.ts";
-import type { CallFiring, Fate, GrantFiring } from "../../src/holds/firing.ts";
+import { createAttestations } from "../../src/holds/accept-attestation.ts";
+import type { GrantFiring } from "../../src/holds/firing.ts";
 import type { StoredHold } from "../../src/holds/hold.ts";
 import type { HoldPort } from "../../src/holds/hold-port.ts";
 import { createHolds } from "../../src/holds/holds.ts";
-import { findUnmet, type HeldRequest, makeHold } from "../../src/holds/make-hold.ts";
 import { createHoldRunner, type HoldRunner } from "../../src/holds/runner.ts";
 import { createHoldSeals } from "../../src/holds/sealed.ts";
-import { decide } from "../../src/policy/decide.ts";
-import { withLabels } from "../../src/policy/looked-up.ts";
 import { createRevocations } from "../../src/revocation/revocations.ts";
 import type { Agent, AnyPrincipal, Person } from "../../src/scopes/scope-set.ts";
 import { signApproval } from "../../src/sdk/sign-approval.ts";
 import { signStatement } from "../../src/sdk/sign-statement.ts";
+import type { Signer } from "../../src/sdk/signer.ts";
 import { createSealer } from "../../src/secrets/sealer.ts";
 import type { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { type Opened, proofAt, T0 } from "../contract/drafts.ts";
+import { holdCall } from "./held-call.ts";
+import { createHeldUpstream } from "./held-upstream.ts";
 import {
   ACTION,
+  CEILINGS,
   FIRST_WORLD,
+  ISSUER,
+  NOTHING_KNOWN,
   type PersonName,
   policyOf,
   RESOURCE,
@@ -60,9 +62,6 @@ export type HeldStore = Pick<
 > &
   Parameters<typeof createRevocations>[0]["port"];
 
-/** What the upstream does with the next calls. */
-export type Mood = "answers" | "fails" | "hangs" | "unclear" | "unreached";
-
 export type Attempt<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly code: ErrorCode };
@@ -75,18 +74,6 @@ export interface Asked {
   readonly idempotent: boolean;
 }
 
-const ISSUER = "https://valetkey.example";
-const CEILINGS = { maxTtlSeconds: 3600 };
-const NOTHING = { resources: new Map(), unknown: new Map() };
-const SUBJECT = {
-  kind: "call",
-  operation: "DELETE /volume/{id}",
-  method: "DELETE",
-  path: "/volume/1",
-  query: null,
-  headers: [],
-  body: null,
-} as const;
 const FAULTS: readonly ErrorCode[] = ["internal", "store_unavailable", "audit_unavailable", "secret_unavailable"];
 const MAX_ROUNDS = 60;
 const TURNS = 3;
@@ -102,6 +89,12 @@ async function attempt<Value>(action: () => Promise<Value>): Promise<Attempt<Val
     if (!(thrown instanceof BrokerError) || FAULTS.includes(thrown.code)) throw thrown;
     return { ok: false, code: thrown.code };
   }
+}
+
+function signerOf(name: string, key: number): Signer {
+  const signer = signers.get(name)?.[key];
+  if (signer === undefined) throw new Error(`${name} has no key ${key}`);
+  return signer;
 }
 
 /** One process's: after its death nothing of it comes back. */
@@ -124,8 +117,6 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
   const wall = { now: () => time.wall, monotonic: () => time.steady };
   let clock = createGuardedClock(wall);
   const seals = createHoldSeals(createSealer(new Secret(Buffer.alloc(32, 7))));
-  const upstream = { mood: "answers" as Mood, isAway: false, origin: "https://rail.example" };
-  const hung = new Map<HoldId, (fate: Fate) => void>();
   const warnings: string[] = [];
   const hooks = {
     /** Something reached the upstream, or a grant became active. */
@@ -134,6 +125,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     before: async (_call: number): Promise<boolean> => false,
     after: (_call: number): boolean => false,
   };
+  const upstream = createHeldUpstream((id) => hooks.sent(id));
 
   const watch =
     <Argument extends unknown[], Result>(life: Life, isWork: boolean, call: (...all: Argument) => Promise<Result>) =>
@@ -153,47 +145,6 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
       return done.finally(() => void life.running--);
     };
 
-  const judgeAgain = (hold: StoredHold): Awaited<ReturnType<CallFiring["recheck"]>> => {
-    const { document } = hold;
-    const agent = scopes.principals.get(document.agents.at(-1)?.name ?? "");
-    if (upstream.isAway) return { outcome: "unavailable", why: "the provider is away" };
-    if (agent?.kind !== "Agent") return { outcome: "refused", reasons: [{ code: "no_role", message: "it is gone" }] };
-    const permissions = document.permissions.map(({ action, resource }) => ({ action, resource }));
-    const { role } = document;
-    const decision = decide({ permissions, role, ttlSeconds: null, isCall: true }, agent, scopes, CEILINGS);
-    if (decision.outcome === "refused") return { outcome: "refused", reasons: decision.reasons };
-    const today = {
-      ...document,
-      agents: [{ name: agent.name, owner: agent.owner }],
-      permissions: withLabels(decision.permissions, NOTHING, scopes),
-      demands: decision.outcome === "held" ? decision.demands : [],
-      subject: { ...document.subject, origin: upstream.origin },
-    };
-    return { outcome: "judged", document: today };
-  };
-
-  const answered = (status: number): Fate => {
-    const outcome = { status, body: null };
-    return { fate: "answered", outcome, answer: Buffer.from("{}"), milliseconds: 1, scrubbed: 0 };
-  };
-
-  const fire = async (life: Life, hold: StoredHold): Promise<Fate> => {
-    if (life.isDead) return never();
-    if (upstream.mood !== "unreached") hooks.sent(hold.id);
-    switch (upstream.mood) {
-      case "answers":
-        return answered(200);
-      case "fails":
-        return answered(500);
-      case "unclear":
-        return { fate: "unknown", why: "the connection broke" };
-      case "unreached":
-        return { fate: "not_sent", why: "nobody listens", cutOff: null };
-      case "hangs":
-        return new Promise((resolve) => hung.set(hold.id, resolve));
-    }
-  };
-
   const begin = async () => {
     const life: Life = { isDead: false, running: 0, calls: 0, turn: Promise.resolve() };
     const shared = { clock, policy: () => scopes, record: store, port: store, seals };
@@ -208,7 +159,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     const revocations = createRevocations({ ...shared, feed, frozen, onChange: () => undefined });
     const isFrozen = (agent: string): boolean => revocations.isFrozen(agent);
     const rooms = { ...shared, isFrozen, bodyIn: () => null, onChange: () => undefined };
-    const lookUp = () => Promise.resolve(NOTHING);
+    const lookUp = () => Promise.resolve(NOTHING_KNOWN);
     const grantFiring = createGrantFiring({ issuer: ISSUER, port: store, clock, ceilings: CEILINGS, lookUp });
     const activate = watch(life, true, async (command: Parameters<GrantFiring["activate"]>[0]) => {
       const done = await grantFiring.activate(command);
@@ -230,7 +181,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
       ...rooms,
       port: watched,
       wall,
-      calls: { recheck: async (hold) => judgeAgain(hold), fire: (hold) => fire(life, hold) },
+      calls: { recheck: upstream.recheck, fire: (hold) => (life.isDead ? never() : upstream.fire(hold)) },
       grants: { recheck: grantFiring.recheck, activate },
       log: (level, message) => void (level === "info" ? undefined : warnings.push(message)),
     });
@@ -299,69 +250,9 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     return found;
   };
 
-  /** As `gateway/hold-call.ts`, without a call that came in. */
-  const holdCall = async ({ agent: name, role, task, idempotent }: Asked): Promise<StoredHold> => {
-    const { principal: agent, proof, request } = call(agentNow(name));
-    if (clock.hasParted()) throw new BrokerError("clock_behind", "the clocks have parted");
-    const asked = [{ action: ACTION, resource: RESOURCE.call }];
-    const decision = decide({ permissions: asked, role, ttlSeconds: null, isCall: true }, agent, scopes, CEILINGS);
-    if (decision.outcome !== "held") throw new Error(`expected it to be held, found ${decision.outcome}`);
-    const { permissions, demands, environments, crossingFrom, ttlSeconds, credentialTtlSeconds } = decision;
-    const facts = { agent: agent.name, owner: agent.owner, task, role, upstream: "rail", permissions, reason: null };
-    const grant = await store.issue({
-      at: clock.at(),
-      proof,
-      limit: null,
-      grant: {
-        ...facts,
-        random: drawRandomPart(),
-        environments,
-        crossingFrom,
-        parents: [],
-        policyDigest: scopes.digest,
-        ttlSeconds,
-        credentialTtlSeconds,
-        demands: [],
-      },
-      event: draftEvent({
-        type: "grant.issued",
-        ...facts,
-        credential: newId("crd", clock.at()),
-        ttlSeconds,
-        request,
-        policy: scopes.digest,
-      }),
-    });
-    if (grant.outcome !== "issued") throw new BrokerError("conflict", grant.outcome);
-    const held: HeldRequest = {
-      ...{ issuer: ISSUER, grant: grant.grant.id, parents: [], agent, task, role, upstream: "rail", demands },
-      reason: null,
-      permissions: withLabels(permissions, NOTHING, scopes),
-      subject: { ...SUBJECT, origin: upstream.origin },
-    };
-    if (findUnmet(held, scopes, clock.at()).length > 0) throw new BrokerError("requirements_unsupported", "too few");
-    for (let at = clock.at(), tries = 0; tries < 3; tries++) {
-      const made = makeHold(held, scopes, at, {
-        idempotent,
-        sealRequest: (id) => seals.sealRequest(id, Buffer.from("{}")),
-      });
-      const approvers = made.hold.approvers.map(({ person }) => person);
-      const { document } = made.hold;
-      const event = draftEvent({
-        type: "hold.created",
-        ...factsOf(made.hold, scopes.digest),
-        document,
-        approvers,
-        reason: document.reason,
-        request,
-      });
-      const limits = { uses: null, limit: null, policyDigest: scopes.digest };
-      const done = await store.holdCall({ ...limits, at, grant: grant.grant.id, agent: agent.name, hold: made, event });
-      if (done.outcome === "held" || done.outcome === "existing") return done.hold;
-      if (done.outcome !== "instant_behind") throw new BrokerError("conflict", done.outcome);
-      at = Math.max(clock.at(), done.instant + 1);
-    }
-    throw new Error("the instant stays behind");
+  const holdOneCall = ({ agent: name, ...asked }: Asked): Promise<StoredHold> => {
+    const { principal: agent, ...rest } = call(agentNow(name));
+    return holdCall({ port: store, clock, scopes, seals }, { ...asked, ...rest, agent, origin: upstream.origin });
   };
 
   const holdGrant = async ({ agent: name, role, task }: Asked): Promise<StoredHold> => {
@@ -374,7 +265,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
 
   const reopen = async (isFileOpenedAgain: boolean): Promise<void> => {
     rooms.life.isDead = true;
-    hung.clear();
+    upstream.forget();
     // What was written was durable when it was answered, so most deaths need no second opening, which takes long.
     if (isFileOpenedAgain) store = await opened.reopen();
     clock = createGuardedClock(wall);
@@ -387,7 +278,6 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     time,
     upstream,
     hooks,
-    hung,
     warnings,
     isDead: () => rooms.life.isDead,
     now: () => clock.at(),
@@ -397,15 +287,18 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     activatePolicy,
     /** The last instant that the store gave. */
     instant: async (): Promise<Instant> => (await store.head()).instant,
-    request: (asked: Asked) => attempt(() => (asked.kind === "call" ? holdCall(asked) : holdGrant(asked))),
+    request: (asked: Asked) => attempt(() => (asked.kind === "call" ? holdOneCall(asked) : holdGrant(asked))),
     findHold,
-    findGrant: async (id: StoredHold["document"]["grant"]) => store.find(id),
+    findGrant: async (id: GrantId) => store.find(id),
     read: async (id: HoldId): Promise<Hold> => rooms.holds.describe(await findHold(id)),
     sign: (person: PersonName, id: HoldId, decision: "approve" | "deny", key: number, digest: string) =>
       attempt(async () => {
-        const signer = signers.get(person)?.[key];
-        if (signer === undefined) throw new Error(`${person} has no key ${key}`);
-        const value = await signApproval(signer, { hold: id, digest, decision, at: toTimestamp(clock.at()) });
+        const value = await signApproval(signerOf(person, key), {
+          hold: id,
+          digest,
+          decision,
+          at: toTimestamp(clock.at()),
+        });
         const body = { decision, signature: { kind: "jws", value } } as const;
         return rooms.holds.sign(call(personNow(person)), id, body);
       }),
@@ -416,13 +309,14 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
       }),
     attest: (by: string, resource: string, takenAt: Instant, account: string) =>
       attempt(async () => {
-        const signer = signers.get(by)?.[0];
-        if (signer === undefined) throw new Error(`${by} has no key`);
         const { principal: agent, ...rest } = call(agentNow(by));
         const subjects = [{ resource, sha256: "ab".repeat(32) }];
-        const envelope = await signStatement(signer, { subjects, location: { account }, takenAt: new Date(takenAt) });
-        const full: AttestationCall = { agent, ...rest };
-        return rooms.attestations.attest(full, envelope);
+        const envelope = await signStatement(signerOf(by, 0), {
+          subjects,
+          location: { account },
+          takenAt: new Date(takenAt),
+        });
+        return rooms.attestations.attest({ agent, ...rest }, envelope);
       }),
     /** Both sweep by themselves; `idle` waits for that. */
     revoke: async (target: CutOffTarget) =>
@@ -432,7 +326,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     idle: () => rooms.idle(),
     unfreeze: (agent: string) =>
       attempt(() => rooms.revocations.unfreeze(personCall("security-1"), agent, "looked into")),
-    reopenTask: (id: `rev_${string}`) => attempt(() => rooms.revocations.reopen(personCall("security-1"), id, "done")),
+    reopenTask: (id: RevocationId) => attempt(() => rooms.revocations.reopen(personCall("security-1"), id, "done")),
     isFrozen: (agent: string): boolean => rooms.isFrozen(agent),
     /** The runner moves on what is due until nothing is, or until it dies. */
     look: async (): Promise<void> => {
@@ -447,9 +341,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     },
     /** What hangs is answered. */
     answer: async (status: number): Promise<void> => {
-      const waiting = [...hung.values()];
-      hung.clear();
-      for (const resolve of waiting) resolve(answered(status));
+      upstream.answer(status);
       await rooms.idle();
     },
     /** The process is gone, and the next one has opened what it left. */

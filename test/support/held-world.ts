@@ -3,6 +3,7 @@
 
 import { digestOf } from "../../src/core/canonical-json.ts";
 import type { Requirements } from "../../src/core/hold-document.ts";
+import type { LookedUp } from "../../src/policy/decision.ts";
 import type { Agent, AnyPrincipal, HttpUpstream, Person, ScopeSet } from "../../src/scopes/scope-set.ts";
 import { createKeySigner, type Signer } from "../../src/sdk/signer.ts";
 import { type CallerKey, makeCallerKey, privateJwkOf } from "./made-proof.ts";
@@ -30,6 +31,11 @@ export const ACTION = "volume:delete";
 export const RESOURCE = { grant: "shop:volume/1", call: "rail:volume/1" } as const;
 export const OWN_ACCOUNT = "shop-main";
 export const PER_AGENT = 8;
+export const ISSUER = "https://valetkey.example";
+export const CEILINGS = { maxTtlSeconds: 3600 };
+export const RAIL_ORIGIN = "https://rail.example";
+/** No provider is asked: the catalogue has all labels. */
+export const NOTHING_KNOWN: LookedUp = { resources: new Map(), unknown: new Map() };
 
 /** What differs from the first policy. */
 export interface World {
@@ -120,7 +126,7 @@ const RAIL: HttpUpstream = {
   name: "rail",
   type: "http",
   actions: new Map([[ACTION, { risk: "destructive" }]]),
-  origins: ["https://rail.example"],
+  origins: [RAIL_ORIGIN],
   credential: { secret: "rail-root", place: { kind: "header", name: "authorization", prefix: "Bearer " } },
   credentialHeaders: [],
   addresses: [],

@@ -21,11 +21,19 @@ export const DELETE_PERMISSION = { action: "volume:delete", resource: RESOURCES.
 export const REASON = "it is not used any more";
 const SHA256 = "ab".repeat(32);
 
-/** Labels of the staging volume that the provider does not tell: where it lies. */
-export const VOLUME_LABELS = `kind: Resource
-id: ${RESOURCES.stagingVolume}
-labels: { environment: staging, volume: vol-staging, account: shop-main }
+/** Labels of a volume that the provider does not tell: where it lies. */
+export function labelsOf(volume: string, labels = "volume: vol-staging, account: shop-main"): string {
+  return `kind: Resource
+id: railway:volume/${volume}
+labels: { environment: staging, ${labels} }
 `;
+}
+export const VOLUME_LABELS = labelsOf(PROVIDER.volumes.staging);
+/** Ids that `addVolume` gives, in this order. */
+export const MORE_VOLUMES: readonly string[] = Array.from(
+  { length: 40 },
+  (_, n) => `5a0000${String(n).padStart(2, "0")}-0000-4000-8000-000000000009`,
+);
 
 /** A role for calls that demand what a test says; `requires` is YAML of one line. */
 export function roleWith(requires: string, name = "deleter", more = ""): string {
@@ -124,7 +132,7 @@ export interface HoldingGateway extends TestGateway, Holding {
     options?: { readonly task?: string; readonly resource?: string },
   ): Promise<HeldCall>;
   /** Another volume in staging at the provider; its id. */
-  addVolume(): string;
+  addVolume(id?: string): string;
   /** Undoes at the provider what was deleted, so that the next deletion finds its volume. */
   putBack(): void;
 }
@@ -136,6 +144,7 @@ export async function startHoldingGateway(
   const gateway = await startTestGateway({ ...options, scopes });
   const { volumes } = gateway.provider.account;
   const first = [...volumes];
+  let added = 0;
   return {
     ...gateway,
     ...createHolding(gateway.broker),
@@ -147,10 +156,9 @@ export async function startHoldingGateway(
         throw new Error(`expected it to be held, found ${answer.status} ${answer.text}`);
       return { id, status: answer.status, json: answer.json };
     },
-    addVolume() {
-      const id = `5${String(volumes.size).padStart(7, "0")}-0000-4000-8000-000000000009`;
+    addVolume(id = MORE_VOLUMES[added++]) {
       const [model] = first.filter(([known]) => known === PROVIDER.volumes.staging);
-      if (model === undefined) throw new Error("the account has no volume in staging");
+      if (id === undefined || model === undefined) throw new Error("the account has no more volumes for staging");
       const instances = model[1].instances.map((instance) => ({ ...instance, volumeId: id }));
       volumes.set(id, { ...model[1], id, instances });
       return id;

@@ -155,6 +155,7 @@ const CALL: HoldDocument["subject"] = {
   query: null,
   headers: [],
   body: { sha256: "ab".repeat(32), bytes: 12 },
+  rootCredential: "root",
 };
 const GRANT: HoldDocument["subject"] = {
   kind: "grant",

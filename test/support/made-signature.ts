@@ -83,7 +83,7 @@ export function makeStoredApproval(
   decision: "approve" | "deny" = "approve",
 ): StoredApproval {
   const { name, teams } = person;
-  return { person: name, teams, decision, key: thumbprint(key.publicJwk), signature, at: SIGNED_AT };
+  return { person: name, teams, decision, key: thumbprint(key.publicJwk), signature, seal: "", at: SIGNED_AT };
 }
 
 /** What a broker that was asked just now expects. */

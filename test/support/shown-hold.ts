@@ -26,6 +26,7 @@ export function callWith(body: string | null, change: Partial<Call> = {}): Call 
     path: "/graphql/v2",
     query: null,
     headers: [["content-type", "application/json"]],
+    rootCredential: "railway-root",
     body: body === null ? null : { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: bytes.length },
     ...change,
   };

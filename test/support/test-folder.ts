@@ -7,11 +7,9 @@ import { exportJWK, generateKeyPair, type JWK } from "jose";
 
 const SAMPLE = join(import.meta.dirname, "../../scopes");
 /** The sample's principals, a second agent, which the tests add to its policy, and spare names that a test may use. */
-const NAMES = [
-  ...["coder", "backup-1", "oncall-1", "dba-1", "security-1", "admin-1", "shop-verifier"],
-  "other-agent",
-  ...["spare-agent", "spare-attestor", "oncall-2", "dba-2"],
-];
+const NAMES = "coder backup-1 oncall-1 dba-1 security-1 admin-1 shop-verifier"
+  .concat(" other-agent spare-agent spare-attestor oncall-2 dba-2")
+  .split(" ");
 
 /** A second agent, of another owner. */
 const OTHER_AGENT = `kind: Agent

@@ -28,6 +28,7 @@ describe("a request as a person reads it", () => {
         what         mutation volumeDelete
         sends        POST https://backboard.example/graphql/v2
         header       content-type: application/json
+        with         the root credential railway-root
         body         77 bytes, SHA-256 c17e08fd2819bfa31ac52ff29af5561f759a4d8e086ba0348ba52a5646ee0eea
         | {"query":"mutation {\\n  volumeDelete(volumeId: \\"vol_1\\")\\n}","variables":{}}
         its GraphQL, line by line:
@@ -50,7 +51,7 @@ describe("a request as a person reads it", () => {
         requires     a reason
         requires     mon tue, 09:00 to 17:00, Europe/Berlin
         requires     given up 7d after it could first have fired
-        digest       fc1c2b6d2e782e2ac427963687b05f68984c6fc147da220fbe012c95546fd94d
+        digest       56247980026d8514465aa33519e20ae6696b37d91b737619905e41e41b61d320
 
       what the broker says beside it, which is not signed:
         state        waiting
