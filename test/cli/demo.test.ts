@@ -56,7 +56,7 @@ const BROKEN: readonly (readonly [title: string, spoil: Spoil, told: readonly st
 
 describe("the demo", () => {
   it(
-    "tells the story in under 10 seconds, every step as told, and leaves nothing behind",
+    "tells the story, every step as told, and leaves nothing behind",
     {
       timeout: 60_000,
     },
@@ -66,7 +66,7 @@ describe("the demo", () => {
       expect(ran).toMatchObject({ code: 0, stderr: "" });
       expect(ran.stdout.match(/✓/g)).toHaveLength(53);
       expect(ran.stdout).not.toContain("✗");
-      expect(Number(/as told, in ([\d.]+) s/.exec(ran.stdout)?.[1])).toBeLessThan(10);
+      expect(ran.stdout).toMatch(/as told, in [\d.]+ s/);
       expect(ran.stdout.split("\n").length).toBeLessThanOrEqual(115);
       expect(await readdir(cwd)).toEqual([]);
     },
