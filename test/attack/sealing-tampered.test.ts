@@ -66,9 +66,10 @@ describe("a sealed value", () => {
         ).toThrow(Error);
         const twin = sealer.seal("signing-key", "key_1", PLAIN);
         fc.pre(length > 13);
-        expect(() =>
-          sealer.open("signing-key", "key_1", Buffer.concat([twin.subarray(0, length), sealed.subarray(length)])),
-        ).toThrow(Error);
+        const spliced = Buffer.concat([twin.subarray(0, length), sealed.subarray(length)]);
+        // The last bytes of two tags may be the same by chance: then nothing was spliced.
+        fc.pre(!spliced.equals(twin));
+        expect(() => sealer.open("signing-key", "key_1", spliced)).toThrow(Error);
       }),
     );
   });
