@@ -6,9 +6,11 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verifyApprovals } from "../../src/audit/verify-approvals.ts";
 import { openSqlite } from "../contract/sqlite-opened.ts";
 import { openHeldEngine } from "../support/held-engine.ts";
+import { TASKS } from "../support/held-world.ts";
 import { commands, compare } from "./holds-commands.ts";
 import { createModel, judgeSend } from "./holds-model.ts";
-import { seen } from "./holds-steps.ts";
+import { look, lookWhile } from "./holds-looks.ts";
+import { advance, attest, request, seen, signAll, type Step } from "./holds-steps.ts";
 
 const ENGINES = [{ engine: "sqlite", open: openSqlite }] as const;
 const RUNS = 10 * Number(process.env["TEST_RUNS"] ?? 1);
@@ -81,5 +83,44 @@ describe.each(ENGINES)("what waits, on $engine", ({ open }) => {
       await fc.assert(survives, { numRuns: RUNS, plugins: [fc.interruptAfterTimeLimit(LIMIT_MS / 2)] });
     }
     expect(unseen()).toEqual([]);
+  });
+
+  /** One history, step by step. */
+  const play = async (steps: readonly Step[]) => {
+    const real = await openHeldEngine(open);
+    const model = createModel();
+    real.hooks.sent = (id) => judgeSend(model, id, real.now(), real.hasParted());
+    try {
+      for (const step of steps) await step(model, real);
+      await compare(model, real);
+      return { states: model.holds.map(({ ended }) => ended), warnings: real.warnings };
+    } finally {
+      await real.close();
+    }
+  };
+  const call = { kind: "call", agent: "coder", task: TASKS[0], idempotent: false } as const;
+
+  it("sees a backup that comes while the runner looks and finds none", async () => {
+    const { states } = await play([
+      request({ ...call, role: "vault" }),
+      signAll(0, 0, false),
+      // Before it is put off, and after the backups were read.
+      lookWhile("answers", 2, attest("backup-1", "call", 60_000, true)),
+      advance(60_000),
+      look("answers"),
+    ]);
+    expect(states).toEqual(["done"]);
+  });
+
+  it("waits again for an upstream that was not reached, however long it has been due", async () => {
+    const { states, warnings } = await play([
+      request({ ...call, role: "slow" }),
+      advance(5_400_001),
+      look("unreached"),
+      advance(3_600_000),
+      look("answers"),
+    ]);
+    expect(warnings).toEqual([]);
+    expect(states).toEqual(["done"]);
   });
 });

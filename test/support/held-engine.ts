@@ -4,12 +4,15 @@
 
 import type { Hold } from "../../src/api/holds.ts";
 import { draftEvent } from "../../src/audit/events.ts";
+import type { RecordPort } from "../../src/audit/record-port.ts";
 import { type Instant, toTimestamp } from "../../src/core/clock.ts";
 import type { CutOffTarget } from "../../src/core/cutoff.ts";
 import { BrokerError, type ErrorCode } from "../../src/core/errors.ts";
 import { createGuardedClock } from "../../src/core/guarded-clock.ts";
 import { type GrantId, type HoldId, newId, type RevocationId } from "../../src/core/ids.ts";
 import { Secret } from "../../src/core/secret.ts";
+import type { CallPort } from "../../src/gateway/call-port.ts";
+import type { GrantPort } from "../../src/grants/grant-port.ts";
 import { createGrantFiring } from "../../src/grants/hold-grant.ts";
 import { issueGrant } from "../../src/grants/issue.ts";
 import { createAttestations } from "../../src/holds/accept-attestation.ts";
@@ -20,12 +23,12 @@ import { createHolds } from "../../src/holds/holds.ts";
 import { createHoldRunner, type HoldRunner } from "../../src/holds/runner.ts";
 import { createHoldSeals } from "../../src/holds/sealed.ts";
 import { createRevocations } from "../../src/revocation/revocations.ts";
+import type { RevocationPort } from "../../src/revocation/revocation-port.ts";
 import type { Agent, AnyPrincipal, Person } from "../../src/scopes/scope-set.ts";
 import { signApproval } from "../../src/sdk/sign-approval.ts";
 import { signStatement } from "../../src/sdk/sign-statement.ts";
 import type { Signer } from "../../src/sdk/signer.ts";
 import { createSealer } from "../../src/secrets/sealer.ts";
-import type { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
 import { type Opened, proofAt, T0 } from "../contract/drafts.ts";
 import { holdCall } from "./held-call.ts";
 import { createHeldUpstream } from "./held-upstream.ts";
@@ -44,23 +47,7 @@ import {
 } from "./held-world.ts";
 
 /** What an engine must be for these rooms. */
-export type HeldStore = Pick<
-  SqliteStore,
-  | keyof HoldPort
-  | "issue"
-  | "holdGrant"
-  | "activate"
-  | "holdCall"
-  | "find"
-  | "simulate"
-  | "release"
-  | "renew"
-  | "list"
-  | "append"
-  | "head"
-  | "read"
-> &
-  Parameters<typeof createRevocations>[0]["port"];
+export type HeldStore = HoldPort & GrantPort & RecordPort & RevocationPort & Pick<CallPort, "holdCall">;
 
 export type Attempt<Value> =
   | { readonly ok: true; readonly value: Value }
