@@ -172,9 +172,10 @@ async function start(
     },
   });
   const activate = async (next: ScopeSet): Promise<void> => {
-    const { replaced, endedGrants } = await narrowing.activate(next);
+    const { replaced, ended } = await narrowing.activate(next);
     waiting.wake();
-    if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; it ended ${endedGrants} live grants`);
+    const what = `it ended ${ended.grants} live grants and cancelled ${ended.holds} requests that waited`;
+    if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; ${what}`);
   };
   await activate(scopes);
   await endOpenCalls(store, at, policyDigest);

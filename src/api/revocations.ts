@@ -43,6 +43,8 @@ export const RevocationAnswer = z.object({
   revocation: Revocation,
   /** Live grants that it ended. */
   liveGrants: z.int(),
+  /** Requests that waited, which it cancelled. */
+  cancelledHolds: z.int(),
   /** Something that looks like a mistake: a name that the policy in force does not know. */
   warning: z.string().nullable(),
 });
@@ -58,6 +60,7 @@ export const FreezeAnswer = z.object({
   frozen: z.boolean(),
   revocation: Revocation.nullable(),
   liveGrants: z.int(),
+  cancelledHolds: z.int(),
 });
 export type FreezeAnswer = z.infer<typeof FreezeAnswer>;
 

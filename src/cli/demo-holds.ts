@@ -64,8 +64,10 @@ export async function deleteInStaging(stage: Stage, story: Story): Promise<strin
   await story.step(`hour 47: backups are attested anew, and ${CAST.security} cancels the first`, async () => {
     clock.passHours(47);
     await attestBoth(stage);
+    const { asTold, came } = expectWaiting((await people.read(CAST.security, first)).hold, "delay");
     const { state, endedBy } = await people.cancel(CAST.security, first);
-    return { asTold: state === "cancelled" && endedBy === CAST.security, came: `${state} by ${endedBy ?? "nobody"}` };
+    const isCancelled = state === "cancelled" && endedBy === CAST.security;
+    return { asTold: asTold && isCancelled, came: `${came}; then ${state} by ${endedBy ?? "nobody"}` };
   });
   await story.step("hour 49: look at both", async () => {
     clock.passHours(2);

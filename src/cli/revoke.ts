@@ -3,7 +3,13 @@
 
 import { createInterface } from "node:readline/promises";
 import { type Command, Option } from "commander";
-import { FreezeRequest, type FreezeAnswer, type Revocation, RevocationRequest } from "../api/revocations.ts";
+import {
+  FreezeRequest,
+  type FreezeAnswer,
+  type Revocation,
+  type RevocationAnswer,
+  RevocationRequest,
+} from "../api/revocations.ts";
 import { isName } from "../core/names.ts";
 import { isId } from "../core/ids.ts";
 import { connect } from "./connect.ts";
@@ -87,7 +93,7 @@ async function runRevoke(context: Context, options: RevokeOptions): Promise<void
   const { terminal } = context;
   if (options.json === true) return terminal.json(answer);
   printRevocation(terminal, answer.revocation);
-  terminal.line(showState(`${answer.liveGrants} live ${answer.liveGrants === 1 ? "grant" : "grants"} ended`, true));
+  terminal.line(showState(sayEnded(answer), true));
   if (answer.warning !== null) terminal.remark(`warning: ${answer.warning}`);
 }
 
@@ -147,9 +153,15 @@ async function changeFreeze(
   const client = connect(context.surroundings, options);
   const answer: FreezeAnswer = await client.call(verb, { params: { name: agent }, body });
   if (options.json === true) return terminal.json(answer);
-  if (answer.frozen)
-    terminal.line(styled("red", "frozen"), `: ${answer.agent}; ${answer.liveGrants} live grants ended`);
+  if (answer.frozen) terminal.line(styled("red", "frozen"), `: ${answer.agent}; ${sayEnded(answer)}`);
   else terminal.line(styled("green", "not frozen"), `: ${answer.agent} may ask again; nothing was revived`);
+}
+
+/** `1 live grant ended, 2 requests that waited cancelled`. */
+function sayEnded({ liveGrants, cancelledHolds }: Pick<RevocationAnswer, "liveGrants" | "cancelledHolds">): string {
+  const grants = `${liveGrants} live ${liveGrants === 1 ? "grant" : "grants"} ended`;
+  const holds = `${cancelledHolds} ${cancelledHolds === 1 ? "request" : "requests"} that waited cancelled`;
+  return cancelledHolds === 0 ? grants : `${grants}, ${holds}`;
 }
 
 function printRevocation(terminal: Terminal, revocation: Revocation): void {

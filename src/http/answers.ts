@@ -4,7 +4,12 @@ import type { DecisionAnswer } from "../api/grants.ts";
 import type { Revocation } from "../api/revocations.ts";
 import { toTimestamp } from "../core/clock.ts";
 import type { Decision } from "../policy/decision.ts";
-import type { StoredCutOff } from "../revocation/revocation-port.ts";
+import type { MetCounts, StoredCutOff } from "../revocation/revocation-port.ts";
+
+/** Without anything: what ends nothing. */
+export function describeMet({ grants, holds }: MetCounts = { grants: 0, holds: 0 }) {
+  return { liveGrants: grants, cancelledHolds: holds };
+}
 
 export function describeCutOff({
   id,

@@ -25,7 +25,7 @@ import type { Alarms } from "../revocation/alarms.ts";
 import type { Decoys } from "../secrets/decoys.ts";
 import type { KeyRing } from "../secrets/key-ring.ts";
 import type { RootSecrets } from "../secrets/root-secrets.ts";
-import { describeCutOff, describeDecision } from "./answers.ts";
+import { describeCutOff, describeDecision, describeMet } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
 import { createCanaryHandlers } from "./canary-handlers.ts";
 import { createHoldHandlers, holdCall } from "./hold-handlers.ts";
@@ -135,9 +135,10 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
           await holds.cancel(holdCall(incoming), own.grant.hold, "its agent released the grant");
           return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
         }
-        const grant = await releaseGrant(dependencies, agentCall(incoming), id);
+        await releaseGrant(dependencies, agentCall(incoming), id);
         waiting.wake();
-        return { status: 200, json: describeGrant({ grant, cutOff: null }, clock.at()) };
+        // As it stands: a cut-off may have ended it before its agent did.
+        return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
       }
       await readGrant(port, principalOf(incoming), id);
       const { reason = "ended by a person" } = incoming.body;
@@ -167,8 +168,8 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     },
     revoke: async (incoming) => {
       const { target, reason } = incoming.body;
-      const { cutOff, liveGrants, warning } = await revocations.revoke(personCall(incoming), target, reason);
-      return { status: 201, json: { revocation: describeCutOff(cutOff), liveGrants, warning } };
+      const { cutOff, met, warning } = await revocations.revoke(personCall(incoming), target, reason);
+      return { status: 201, json: { revocation: describeCutOff(cutOff), ...describeMet(met), warning } };
     },
     listRevocations: async () => {
       const { cutOffs, frozen } = await revocations.list();
@@ -178,7 +179,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const id = String(incoming.params["id"]);
       if (!isId("rev", id)) throw new BrokerError("not_found", "a revocation id looks like rev_01J…");
       const cutOff = await revocations.reopen(personCall(incoming), id, incoming.body.reason);
-      return { status: 200, json: { revocation: describeCutOff(cutOff), liveGrants: 0, warning: null } };
+      return { status: 200, json: { revocation: describeCutOff(cutOff), ...describeMet(), warning: null } };
     },
     followRevocations: async (incoming) => {
       await openStream(incoming.response, principalOf(incoming), feed);
@@ -186,15 +187,15 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     },
     freeze: async (incoming) => {
       const agent = agentName(incoming, policy().principals.get(String(incoming.params["name"]))?.kind === "Agent");
-      const { cutOff, liveGrants } = await revocations.freeze(personCall(incoming), agent, incoming.body.reason);
-      return { status: 200, json: { agent, frozen: true, revocation: describeCutOff(cutOff), liveGrants } };
+      const { cutOff, met } = await revocations.freeze(personCall(incoming), agent, incoming.body.reason);
+      return { status: 200, json: { agent, frozen: true, revocation: describeCutOff(cutOff), ...describeMet(met) } };
     },
     unfreeze: async (incoming) => {
       // A frozen agent may have left the policy since: its freeze can be lifted all the same.
       const agent = agentName(incoming, true);
       const lifted = await revocations.unfreeze(personCall(incoming), agent, incoming.body.reason);
       if (!lifted) throw new BrokerError("conflict", `${agent} is not frozen`);
-      return { status: 200, json: { agent, frozen: false, revocation: null, liveGrants: 0 } };
+      return { status: 200, json: { agent, frozen: false, revocation: null, ...describeMet() } };
     },
     readRecord: async (incoming) => {
       const { after = 0, limit = DEFAULT_RECORD_PAGE } = incoming.query;

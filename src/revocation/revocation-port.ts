@@ -44,6 +44,13 @@ export interface GrantShape {
   readonly grants: number;
 }
 
+export interface MetCounts {
+  /** That were alive. */
+  readonly grants: number;
+  /** That waited. One that was firing already is not among them. */
+  readonly holds: number;
+}
+
 export interface CutOffCommand {
   readonly at: Instant;
   /** Null for the broker's own: a narrowing reload. */
@@ -94,8 +101,8 @@ export interface RevocationPort {
   /** What is in force at `at`. Never waits for a write. */
   snapshot(at: Instant): Promise<FeedSnapshot>;
 
-  /** Live grants that this cut-off ended and no earlier one had. */
-  countMet(cutOff: CutOff, at: Instant): Promise<number>;
+  /** What this cut-off ended and no earlier one had. */
+  countMet(cutOff: CutOff, at: Instant): Promise<MetCounts>;
 
   /** Live at `at`, decided under another policy than `policyDigest`, and not voided by a cut-off. */
   liveShapes(policyDigest: string, at: Instant): Promise<readonly GrantShape[]>;

@@ -11,7 +11,7 @@ import { drawRandomPart, type GrantId, type RequestId, type RevocationId } from 
 import type { ConsumedProof } from "../core/proof.ts";
 import type { Person, ScopeSet } from "../scopes/scope-set.ts";
 import type { Feed } from "./feed.ts";
-import type { CutOffCommand, FeedSnapshot, RevocationPort, StoredCutOff } from "./revocation-port.ts";
+import type { CutOffCommand, FeedSnapshot, MetCounts, RevocationPort, StoredCutOff } from "./revocation-port.ts";
 
 /** Who does it, and the proof that the transition consumes. */
 export interface PersonCall {
@@ -22,7 +22,8 @@ export interface PersonCall {
 
 export interface Met {
   readonly cutOff: StoredCutOff;
-  readonly liveGrants: number;
+  /** What it ended. */
+  readonly met: MetCounts;
 }
 
 export interface Revocations {
@@ -68,7 +69,7 @@ export function createRevocations(dependencies: Dependencies): Revocations {
     if (!("cutOff" in done)) throw notWritten(done);
     feed.publish({ kind: "cut_off", cutOff: done.cutOff });
     onChange();
-    return { cutOff: done.cutOff, liveGrants: await port.countMet(done.cutOff, clock.at()) };
+    return { cutOff: done.cutOff, met: await port.countMet(done.cutOff, clock.at()) };
   };
   const base = ({ person, proof }: PersonCall, target: CutOffTarget, reason: string) => ({
     at: clock.at(),
@@ -107,7 +108,7 @@ export function createRevocations(dependencies: Dependencies): Revocations {
     revoke: async (call, target, reason) => {
       const event = draftEvent({ type: "cutoff.created", target, reason, ...facts(call) });
       const met = await announce(await port.cutOff({ ...base(call, target, reason), event }));
-      return { ...met, warning: findLikelyMistake(target, policy(), met.liveGrants) };
+      return { ...met, warning: findLikelyMistake(target, policy(), met.met) };
     },
     endGrant: async (call, grant, reason) => {
       const target = { grant };
@@ -181,8 +182,8 @@ function notFound(id: RevocationId): BrokerError {
   return new BrokerError("not_found", `there is no revocation ${id}`);
 }
 
-/** What policy does not know, or no live grant has, is revoked all the same, but is probably misspelt: say so. */
-function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, liveGrants: number): string | null {
+/** What policy does not know, or nothing alive has, is revoked all the same, but is probably misspelt: say so. */
+function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, { grants, holds }: MetCounts): string | null {
   const { agent, role, environment, upstream, task } = target;
   const unknown = (kind: string, name: string): string =>
     `the policy in force has no ${kind} ${name}: was another one meant?`;
@@ -191,6 +192,7 @@ function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, liveGrants: n
   if (environment !== undefined && !scopes.environments.has(environment)) return unknown("environment", environment);
   if (upstream !== undefined && !scopes.upstreams.has(upstream)) return unknown("upstream", upstream);
   // Task names are free text: this is how a look-alike is noticed.
-  if (task !== undefined && liveGrants === 0) return "no live grant has exactly this task: was another one meant?";
+  if (task !== undefined && grants === 0 && holds === 0)
+    return "no live grant and nothing that waits has exactly this task: was another one meant?";
   return null;
 }

@@ -174,7 +174,7 @@ describe("revoke and freeze", () => {
     const { run } = setting;
     await makeGrant(setting);
     expect((await run(0, "freeze", "coder", "--as", "security-1", "--reason", "acts oddly")).stdout).toContain(
-      "1 live grants ended",
+      "1 live grant ended",
     );
     expect((await run(1, ...request(...WRITE))).stderr).toContain("agent_frozen");
     expect((await run(0, "revoke", "--list", "--as", "security-1")).stdout).toContain("frozen agents: coder");

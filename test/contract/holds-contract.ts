@@ -312,13 +312,22 @@ export function describeHoldPort(name: string, open: () => Promise<Opened<Ports>
       const other = await grantFrom(port, T0 + 1, { agent: "other" });
       for (let i = 0; i < 25; i++) await held.heldCall(port, T0 + 2 + i, grant);
       await held.heldCall(port, T0 + 40, other);
-      await cut(port, T0 + 50, { agent: "coder" });
+      const cutOff = await cut(port, T0 + 50, { agent: "coder" });
       const first = await port.voidedHolds(null, 20);
       const second = await port.voidedHolds(first.at(-1)?.hold.id ?? null, 20);
       expect([first.length, second.length]).toEqual([20, 5]);
       expect([...first, ...second].every(({ cutOff, hold }) => cutOff !== null && hold.state === "waiting")).toBe(true);
-      for (const { hold } of [...first, ...second]) await held.cancel(port, T0 + 60, hold);
+      // However much of it is written down already.
+      const met = { grants: expect.any(Number) as number, holds: 25 };
+      expect(await port.countMet(cutOff, T0 + 55)).toEqual(met);
+      for (const { hold } of first) await held.cancel(port, T0 + 60, hold, cutOff.id);
+      expect(await port.countMet(cutOff, T0 + 60)).toEqual(met);
+      for (const { hold } of second) await held.cancel(port, T0 + 60, hold, cutOff.id);
+      expect(await port.countMet(cutOff, T0 + 60)).toEqual(met);
       expect(await port.voidedHolds(null, 20)).toEqual([]);
+      // What one has cancelled, a later one has not.
+      const later = await cut(port, T0 + 70, { everything: true });
+      expect(await port.countMet(later, T0 + 71)).toMatchObject({ holds: 1 });
     });
 
     it("keeps a statement once, and wakes who waits for a backup of its resource", async () => {

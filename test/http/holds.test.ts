@@ -74,7 +74,8 @@ describe("a hold is ended for good", () => {
     const id = await signed();
     const { grant, task } = (await gateway.read(id)).hold;
     const body = { target: target({ grant, task }), reason: "stop" };
-    const { revocation } = await as("security-1").call("revoke", { body });
+    const { revocation, cancelledHolds } = await as("security-1").call("revoke", { body });
+    expect(cancelledHolds).toBeGreaterThan(0);
     expect(await gateway.ended(id)).toMatchObject({ state: "cancelled", endedBy: revocation.id });
     expect(await whenDue(id)).toMatchObject({ hold: { state: "cancelled" }, sent: 0 });
     await expect(gateway.sign("dba-1", id)).rejects.toMatchObject({ code: "conflict" });

@@ -2,6 +2,7 @@
 
 import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 import type { Instant } from "../../core/clock.ts";
+import { type CutOff, findCutOff } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { FoundHold, HoldFilter, StoredAttestation } from "../../holds/hold-port.ts";
 import type { WebhookCursor } from "../../webhooks/webhook-port.ts";
@@ -53,6 +54,14 @@ export function prepareHoldReads(db: DatabaseSync) {
   );
   const page = db.prepare(
     `SELECT ${COLUMNS} FROM holds INDEXED BY holds_live_by_id WHERE ${live} AND id > ? ORDER BY id LIMIT ${WALKED_ROWS}`,
+  );
+  const waiting = db.prepare(
+    `SELECT ${COLUMNS} FROM holds INDEXED BY holds_live_by_id WHERE ${live} AND state = 'waiting' AND id > $after` +
+      ` AND ($task IS NULL OR task = $task) AND ($upstream IS NULL OR upstream = $upstream) ORDER BY id LIMIT ${WALKED_ROWS}`,
+  );
+  const cancelled = db.prepare(
+    "SELECT count(*) AS n FROM holds INDEXED BY holds_ended WHERE state NOT IN ('waiting', 'firing')" +
+      " AND state_at >= ? AND state = 'cancelled' AND ended_by = ?",
   );
   const newest = db.prepare("SELECT * FROM attestations WHERE resource = ? ORDER BY taken_at DESC, id DESC LIMIT ?");
   const attestation = db.prepare("SELECT * FROM attestations WHERE id = ?");
@@ -108,6 +117,24 @@ export function prepareHoldReads(db: DatabaseSync) {
         if (voided.length === limit) return { found: voided, next: last };
       }
       return { found: voided, next: walked < WALKED_ROWS ? null : last };
+    },
+    /** One part of what a cut-off cancels, and of what was written down of it already. */
+    countCancelled(
+      context: Context,
+      { cutOff, after }: { readonly cutOff: CutOff; readonly after: HoldId | null },
+    ): { readonly value: number; readonly next: HoldId | null } {
+      const { id, before, number, target } = cutOff;
+      const named = { after: after ?? "", task: target.task ?? null, upstream: target.upstream ?? null };
+      let count = after === null ? Number(cancelled.get(before, id)?.["n"] ?? 0) : 0;
+      let [walked, last]: [number, HoldId | null] = [0, null];
+      for (const row of waiting.iterate(named)) {
+        const hold = holdOf(row, []);
+        const subject = subjectOfHold(hold);
+        if (findCutOff([cutOff], subject) !== null && context.cutOffs.findVoiding(subject, { number }) === null)
+          count++;
+        [walked, last] = [walked + 1, hold.id];
+      }
+      return { value: count, next: walked < WALKED_ROWS ? null : last };
     },
     firingHolds(context: Context, limit: number): FoundHold[] {
       return firing.all(Number.MAX_SAFE_INTEGER, limit).map((row) => found(context, row));

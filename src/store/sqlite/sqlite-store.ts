@@ -2,6 +2,7 @@
 // value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
 
 import type { RecordPort } from "../../audit/record-port.ts";
+import type { HoldId } from "../../core/ids.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
 import type { HoldPort } from "../../holds/hold-port.ts";
@@ -141,10 +142,15 @@ function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs):
     findCutOff: (id) => reader.call("findCutOff", id),
     snapshot: (at) => reader.call("snapshot", at),
     async countMet(cutOff, at) {
-      let met = 0;
+      const met = { grants: 0, holds: 0 };
       for (let after: string | null = null, isMore = true; isMore; isMore = after !== null) {
         const part: ReaderCalls["countMet"]["result"] = await reader.call("countMet", { cutOff, at, after });
-        met += part.value;
+        met.grants += part.value;
+        after = part.next;
+      }
+      for (let after: HoldId | null = null, isMore = true; isMore; isMore = after !== null) {
+        const part: ReaderCalls["countCancelled"]["result"] = await reader.call("countCancelled", { cutOff, after });
+        met.holds += part.value;
         after = part.next;
       }
       return met;
