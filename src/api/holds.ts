@@ -63,6 +63,7 @@ export const HoldDocument = z.object({
       headers: z.array(z.tuple([z.string(), z.string()]).readonly()).readonly(),
       body: z.object({ sha256: z.string(), bytes: z.int() }).nullable(),
       rootCredential: z.string(),
+      idempotent: z.boolean(),
     }),
     z.object({
       kind: z.literal("grant"),

@@ -8,6 +8,7 @@ import { isName } from "../core/names.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
 import type { Decision } from "../policy/decision.ts";
 import { decide } from "../policy/decide.ts";
+import { foresee } from "../policy/find-unmet.ts";
 import { emitSchemas } from "../scopes/documents.ts";
 import { listUnclassified } from "../scopes/graphql.ts";
 import { loadScopes } from "../scopes/load.ts";
@@ -124,9 +125,9 @@ async function explainRequest(context: Context, words: readonly string[], option
     );
   }
   const { maxTtlSeconds } = await surroundings.readSettings(surroundings.env, surroundings.cwd);
-  const decision = decide({ permissions, role: options.role ?? null, ttlSeconds }, agent, loaded.set, {
-    maxTtlSeconds,
-  });
+  const asked = { permissions, role: options.role ?? null, ttlSeconds };
+  const decided = decide(asked, agent, loaded.set, { maxTtlSeconds });
+  const decision = foresee(decided, { agent, reason: undefined }, loaded.set, surroundings.clock.now());
   const answer = { ...flatten(decision), policyDigest: loaded.set.digest };
   if (decision.outcome === "refused") context.exitCode = EXIT.refused;
   if (options.json === true) terminal.json(answer);

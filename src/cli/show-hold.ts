@@ -45,13 +45,16 @@ export function showHold(answer: HoldAnswer, now: Instant, columns: number): rea
 }
 
 function callFacts(call: Call): readonly Fact[] {
-  const { operation, method, origin, path, query, headers, body, rootCredential } = call;
+  const { operation, method, origin, path, query, headers, body, rootCredential, idempotent } = call;
   return [
     ["what", showExact(operation)],
     ["sends", showExact(`${method} ${origin}${path}${query === null ? "" : `?${query}`}`)],
     ...headers.map(([name, value]): Fact => ["header", showExact(`${name}: ${value}`)]),
     ["with", `the root credential ${showExact(rootCredential)}`],
     ["body", body === null ? "none" : `${body.bytes} bytes, SHA-256 ${showExact(body.sha256)}`],
+    ...(idempotent
+      ? [["sent", "once more where nobody knows what became of it: it is declared idempotent"] as const]
+      : []),
   ];
 }
 

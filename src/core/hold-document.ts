@@ -61,6 +61,8 @@ export type HeldSubject =
       readonly body: { readonly sha256: string; readonly bytes: number } | null;
       /** The name of the root credential that is put in; never the secret. */
       readonly rootCredential: string;
+      /** The operation's definition promises that sent twice it does what it does once, so it may be sent again. */
+      readonly idempotent: boolean;
     }
   | {
       readonly kind: "grant";

@@ -28,7 +28,6 @@ interface Dependencies extends DeliverDependencies {
   readonly port: Pick<HoldPort, "findHold" | "sealedRequest">;
   readonly clock: GuardedClock;
   readonly monotonic: Clock["monotonic"];
-  readonly policy: () => ScopeSet;
   readonly ceilings: Ceilings;
   readonly seals: HoldSeals;
   readonly lookUp: LabelLookUp;
@@ -61,9 +60,9 @@ export function createCallFiring(dependencies: Dependencies): CallFiring {
         return { outcome: "refused", reasons: [reason, ...thrown.reasons.slice(1)] };
       }
     },
-    fire: async (hold) => {
+    fire: async (hold, scopes) => {
       try {
-        return await send(dependencies, hold, await requestOf(hold));
+        return await send(dependencies, hold, scopes, await requestOf(hold));
       } catch (thrown) {
         // Before anything was sent: what can fail after that says so by itself.
         return { fate: "not_sent", why: thrown instanceof Error ? thrown.message : "it failed", cutOff: null };
@@ -126,9 +125,14 @@ function upstreamOf({ document }: StoredHold, scopes: ScopeSet): GatewayUpstream
   throw new BrokerError("operation_unlisted", "the policy in force has no upstream of this name behind the gateway");
 }
 
-async function send(dependencies: Dependencies, hold: StoredHold, request: Uint8Array): Promise<Fate> {
-  const { port, policy, inFlight, monotonic } = dependencies;
-  const upstream = upstreamOf(hold, policy());
+async function send(
+  dependencies: Dependencies,
+  hold: StoredHold,
+  scopes: ScopeSet,
+  request: Uint8Array,
+): Promise<Fate> {
+  const { port, inFlight, monotonic } = dependencies;
+  const upstream = upstreamOf(hold, scopes);
   const matched = await matchCall(upstream, toInbound(request));
   checkSame(hold, subjectOf(matched, upstream));
   const { document } = hold;
@@ -180,8 +184,9 @@ function checkSame({ document }: StoredHold, today: ReturnType<typeof subjectOf>
 }
 
 function sortedSubject(subject: ReturnType<typeof subjectOf>): unknown {
-  const { origin, method, path, query, headers, body, rootCredential } = subject;
-  return [origin, method, path, query, headers, body?.sha256 ?? null, body?.bytes ?? null, rootCredential];
+  const { operation, origin, method, path, query, headers, body, rootCredential, idempotent } = subject;
+  const sent = [origin, method, path, query, headers, body?.sha256 ?? null, body?.bytes ?? null, rootCredential];
+  return [operation, ...sent, idempotent];
 }
 
 /** After this much is known, nothing of it fails: an answer that breaks off was an answer. */

@@ -43,7 +43,7 @@ export function bytesToHold({ body, bodyKind }: Outbound): Uint8Array | null {
 }
 
 export function subjectOf(
-  { operation, outbound }: MatchedCall,
+  { operation, outbound, idempotent }: MatchedCall,
   { credential }: GatewayUpstream,
 ): Extract<HeldSubject, { readonly kind: "call" }> {
   const { origin, method, path, query, headers } = outbound;
@@ -58,6 +58,7 @@ export function subjectOf(
     headers: headers.map(([name, value]) => [name, value] as const),
     body: bytes === null ? null : { sha256: hash("sha256", bytes, "hex"), bytes: bytes.length },
     rootCredential: credential.secret,
+    idempotent,
   };
 }
 

@@ -12,7 +12,8 @@ import type { GrantPort } from "../grants/grant-port.ts";
 import type { RetryReason } from "../grants/refusal.ts";
 import type { FoundHold } from "../holds/hold.ts";
 import { factsOf } from "../holds/describe-hold.ts";
-import { findUnmet, type HeldRequest, makeHold } from "../holds/make-hold.ts";
+import { type HeldRequest, makeHold } from "../holds/make-hold.ts";
+import { findUnmet } from "../policy/find-unmet.ts";
 import type { HoldSeals } from "../holds/sealed.ts";
 import type { Held, LookedUp } from "../policy/decision.ts";
 import { withLabels } from "../policy/looked-up.ts";
@@ -78,7 +79,6 @@ export async function holdCall(
   for (let tries = 1; ; tries++) {
     const sealed = writeHeldRequest(matched);
     const made = makeHold(asked, scopes, at, {
-      idempotent: matched.idempotent,
       sealRequest: (id) => seals.sealRequest(id, sealed),
     });
     const { document } = made.hold;

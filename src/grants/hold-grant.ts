@@ -9,7 +9,7 @@ import type { HeldSubject } from "../core/hold-document.ts";
 import type { StoredHold } from "../holds/hold.ts";
 import { agentOf, factsOf } from "../holds/describe-hold.ts";
 import type { GrantFiring } from "../holds/firing.ts";
-import { findUnmet, type HeldRequest, makeHold } from "../holds/make-hold.ts";
+import { type HeldRequest, makeHold } from "../holds/make-hold.ts";
 import type { NewHold } from "../holds/hold-port.ts";
 import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Held, LookedUp } from "../policy/decision.ts";
@@ -60,9 +60,7 @@ export async function holdGrant(
       reason: body.reason ?? null,
       subject: subjectOf(held),
     };
-    const [unmet, ...more] = findUnmet(asked, scopes, at);
-    if (unmet !== undefined) return { outcome: "unmet", reasons: [unmet, ...more] };
-    const hold = makeHold(asked, scopes, at, { idempotent: false, sealRequest: null });
+    const hold = makeHold(asked, scopes, at, { sealRequest: null });
     const done = await port.holdGrant({
       at,
       proof: call.proof,

@@ -15,6 +15,7 @@ import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
 import type { StoredHold } from "../holds/hold.ts";
 import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Decision, LookedUp } from "../policy/decision.ts";
+import { foresee } from "../policy/find-unmet.ts";
 import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
@@ -66,7 +67,9 @@ export async function issueGrant(
     // Labels that the catalogue does not have, from the provider (rules 2 and 30). Unknown is refused, never guessed.
     const lookedUp = await lookUpLabels(dependencies, call, body, scopes);
     const asked = describeRequest(call, body, scopes, lookedUp);
-    const decision = decideRequest(body, call.agent, scopes, dependencies.ceilings, lookedUp);
+    const decided = decideRequest(body, call.agent, scopes, dependencies.ceilings, lookedUp);
+    const reason = body.reason ?? null;
+    const decision = foresee(decided, { agent: call.agent, reason }, scopes, dependencies.clock.at());
     if (body.dryRun === true) {
       const refused = await simulate(dependencies, call, asked, scopes, decision);
       if (refused === null) return { outcome: "simulated", decision, policyDigest: scopes.digest };

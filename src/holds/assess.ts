@@ -83,11 +83,6 @@ export function firstLook(hold: Pick<StoredHold, "id" | "document">): Instant {
   return assess(hold, { counting: [], backupFor: backup }, instantOf(hold.id)).wakeAt;
 }
 
-/** True where the hours of all demands are never open together. */
-export function neverOpens(demands: readonly Demand[], instant: Instant): boolean {
-  return nextOpening(windowsOf(demands), instant) === null;
-}
-
 function delayOf(demands: readonly Demand[]): number {
   return Math.max(0, ...demands.map(({ requires }) => requires.delaySeconds ?? 0));
 }

@@ -52,6 +52,6 @@ export interface GrantFiring extends Firing {
 }
 
 export interface CallFiring extends Firing {
-  /** Sends it. Never throws. */
-  fire(hold: StoredHold): Promise<Fate>;
+  /** Sends it, by the policy under which it was claimed. Never throws. */
+  fire(hold: StoredHold, scopes: ScopeSet): Promise<Fate>;
 }

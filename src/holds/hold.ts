@@ -1,5 +1,6 @@
 // What waits: one hold for a gateway call and for a grant alike. Plain data; `reduce.ts` says how it changes.
 
+import type { Approver } from "../policy/find-unmet.ts";
 import type { Instant } from "../core/clock.ts";
 import type { HoldDocument } from "../core/hold-document.ts";
 import type { AttestationId, GrantId, HoldId, RevocationId } from "../core/ids.ts";
@@ -15,13 +16,6 @@ export type HoldState =
   | "cancelled"
   | "expired"
   | "stale";
-
-/** Who could sign when it was requested (semantics, rule 23): the person, teams, and RFC 7638 thumbprints of the keys. */
-export interface Approver {
-  readonly person: string;
-  readonly teams: readonly string[];
-  readonly keys: readonly string[];
-}
 
 /** One person's signature, before the store gives it its instant. */
 export interface ApprovalDraft {
@@ -53,9 +47,8 @@ export interface HoldDraft {
   /** Of the grant, oldest first, without it. */
   readonly parents: readonly GrantId[];
   readonly policyDigest: string;
+  /** Who could sign when it was requested (semantics, rule 23). */
   readonly approvers: readonly Approver[];
-  /** The operation promises that sending twice does what sending once does. */
-  readonly idempotent: boolean;
 }
 
 export interface HoldOutcome {

@@ -1,9 +1,9 @@
-// Makes a hold of a request that policy allows once its demands are met: the document that people sign, who may sign, and
-// why it can never be met where that is so already. Pure. What cannot be shown whole to a person is refused here.
+// Makes a hold of a request that policy allows once its demands are met: the document that people sign, and who may sign.
+// Pure. What cannot be shown whole to a person is refused here.
 
 import { canonicalJson, digestOf } from "../core/canonical-json.ts";
 import type { Instant } from "../core/clock.ts";
-import { BrokerError, type Reason } from "../core/errors.ts";
+import { BrokerError } from "../core/errors.ts";
 import {
   type Demand,
   digestOfHold,
@@ -13,11 +13,10 @@ import {
   type HoldDocument,
 } from "../core/hold-document.ts";
 import { drawRandomPart, type GrantId, type HoldId, makeId } from "../core/ids.ts";
-import { quorum } from "../core/quorum.ts";
-import { thumbprint } from "../core/thumbprint.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
-import { firstLook, latestEnd, neverOpens } from "./assess.ts";
-import type { Approver, HoldDraft } from "./hold.ts";
+import { findApprovers } from "../policy/find-unmet.ts";
+import { firstLook, latestEnd } from "./assess.ts";
+import type { HoldDraft } from "./hold.ts";
 import type { NewHold } from "./hold-port.ts";
 
 /** What is to wait, decided and resolved. */
@@ -36,61 +35,8 @@ export interface HeldRequest {
   readonly subject: HeldSubject;
 }
 
-/** A person reads it: more permissions than this nobody reads. */
-const MAX_PERMISSIONS = 32;
 /** It stands in one entry of the record. */
 const MAX_DOCUMENT_BYTES = 24_576;
-const MAX_APPROVERS = 200;
-
-/** Every reason why the demands can never be met; empty where they can. */
-export function findUnmet(
-  { agent, demands, reason, permissions }: Pick<HeldRequest, "agent" | "demands" | "reason" | "permissions">,
-  scopes: ScopeSet,
-  at: Instant,
-): readonly Reason[] {
-  const reasons: Reason[] = [];
-  const unsupported = (message: string): void => void reasons.push({ code: "requirements_unsupported", message });
-  if (demands.some(({ requires }) => requires.reason) && reason === null) {
-    const message = "the permission requires a reason: send one with the request, at the gateway in Valetkey-Reason";
-    reasons.push({ code: "reason_missing", message });
-  }
-  if (permissions.length > MAX_PERMISSIONS) {
-    unsupported(
-      `people sign at most ${MAX_PERMISSIONS} permissions at once, found ${permissions.length}: ask for less`,
-    );
-  }
-  const approvers = findApprovers(demands, agent, scopes);
-  if (approvers.length > MAX_APPROVERS) unsupported(`more than ${MAX_APPROVERS} people could sign: name smaller teams`);
-  for (const { requires } of demands) {
-    if (requires.approvals === null) continue;
-    if (agent.owner === null) {
-      unsupported(`agent ${agent.name} has no owner, so nobody can approve what it asks for`);
-    } else if (
-      quorum(
-        requires.approvals,
-        approvers.map(({ person, teams }) => ({ person, teams, at })),
-      ).reachedAt === null
-    ) {
-      const { count, from } = requires.approvals;
-      unsupported(`${count} people of ${from.join(", ")} must sign and there are too few who may, its owner aside`);
-    }
-  }
-  if (neverOpens(demands, at)) unsupported("the hours in which it may happen are never open together");
-  return reasons;
-}
-
-/** People with the power and a team that is asked for, and a key; never an owner (rule 20). */
-function findApprovers(demands: readonly Demand[], { owner }: Agent, scopes: ScopeSet): readonly Approver[] {
-  const teams = new Set(demands.flatMap(({ requires }) => requires.approvals?.from ?? []));
-  const approvers: Approver[] = [];
-  for (const principal of scopes.principals.values()) {
-    if (principal.kind !== "Person" || !principal.powers.has("approve") || principal.name === owner) continue;
-    const own = principal.teams.filter((team) => teams.has(team));
-    if (own.length === 0 || principal.keys.length === 0) continue;
-    approvers.push({ person: principal.name, teams: own, keys: principal.keys.map(thumbprint) });
-  }
-  return approvers;
-}
 
 function newHoldId(at: Instant): HoldId {
   return makeId("hld", at, drawRandomPart());
@@ -101,10 +47,7 @@ export function makeHold(
   request: HeldRequest,
   scopes: ScopeSet,
   at: Instant,
-  {
-    idempotent,
-    sealRequest,
-  }: { readonly idempotent: boolean; readonly sealRequest: ((id: HoldId) => Uint8Array) | null },
+  { sealRequest }: { readonly sealRequest: ((id: HoldId) => Uint8Array) | null },
 ): NewHold {
   const id = newHoldId(at);
   const { issuer, grant, parents, agent, task, role, upstream, permissions, demands, reason, subject } = request;
@@ -134,7 +77,6 @@ export function makeHold(
     parents,
     policyDigest: scopes.digest,
     approvers: findApprovers(demands, agent, scopes),
-    idempotent,
   };
   const ttlSeconds = subject.kind === "grant" ? subject.ttlSeconds : 0;
   return {

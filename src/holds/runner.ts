@@ -152,7 +152,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     const done = await port.claim({ ...claim, lease: { token, seconds: LEASE_SECONDS }, event });
     if (done.outcome !== "claimed") return notClaimed(hold, done);
     onChange();
-    await settle(done.hold, token, await calls.fire(done.hold), assessment.dueAt);
+    await settle(done.hold, token, await calls.fire(done.hold, scopes), assessment.dueAt);
   };
 
   /** Nothing was written; the next look finds why. */
@@ -205,7 +205,8 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     const named = factsOf(hold, policy().digest);
     const at = clock.at();
     const common = { at, id: hold.id, token: lease.token, outcome: null, sealedOutcome: null };
-    if (hold.idempotent) {
+    const { subject } = hold.document;
+    if (subject.kind === "call" && subject.idempotent) {
       const event = draftEvent({ type: "hold.returned", ...named, cause });
       await port.settle({ ...common, to: { state: "waiting", endedBy: null, why: cause }, wakeAt: at, event });
     } else {

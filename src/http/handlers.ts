@@ -15,6 +15,7 @@ import { describeGrant, listGrants, readGrant } from "../grants/read-grants.ts";
 import { releaseGrant, renewCredential } from "../grants/renew.ts";
 import type { Waiting } from "../grants/waiting.ts";
 import { decide } from "../policy/decide.ts";
+import { foresee } from "../policy/find-unmet.ts";
 import type { Attestations } from "../holds/accept-attestation.ts";
 import type { Holds } from "../holds/holds.ts";
 import type { HoldPort } from "../holds/hold-port.ts";
@@ -155,7 +156,8 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const { person, proof, request } = personCall(incoming);
       const standing = (): Promise<void> => Promise.resolve();
       const lookedUp = await lookUp({ agent, task: "decision", request, permissions, scopes, standing });
-      const decision = decide({ permissions, role, ttlSeconds, lookedUp }, agent, scopes, ceilings);
+      const decided = decide({ permissions, role, ttlSeconds, lookedUp }, agent, scopes, ceilings);
+      const decision = foresee(decided, { agent, reason: undefined }, scopes, clock.at());
       const facts = {
         agent: agent.name,
         decision: decision.outcome,

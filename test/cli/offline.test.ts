@@ -223,6 +223,24 @@ describe("scopes", () => {
     });
   });
 
+  it("explains as refused what would wait for people who are not there", async () => {
+    const cwd = await folderWithPolicy();
+    const role = `kind: Role
+name: remover
+agents: { team: web }
+environments: [staging]
+permissions:
+  - actions: [domain:write]
+    resources: { upstream: shop-staging }
+    requires: { approvals: { count: 1, from: [oncall] } }
+`;
+    await writeFile(join(cwd, "scopes", "remover.yaml"), role);
+    const argv = ["scopes", "explain", "--agent", "coder", "--role", "remover", "domain:write"];
+    const ran = await runCli([...argv, "shop-staging:service/web"], { cwd });
+    expect(ran.code).toBe(1);
+    expect(ran.stdout).toMatch(/requirements_unsupported.*1 person of oncall must sign.*nobody who may/);
+  });
+
   it("names the agents that there are when another is asked for", async () => {
     const ran = await runCli(["scopes", "explain", "--agent", "admin-1", "a:b", "shop:x"], {
       cwd: await folderWithPolicy(),

@@ -57,6 +57,7 @@ function newHold(at: Instant, grant: GrantId, kind: "call" | "grant", changes: H
           headers: [],
           body: null,
           rootCredential: "shop-root",
+          idempotent: false,
         }
       : {
           kind,
@@ -91,7 +92,6 @@ function newHold(at: Instant, grant: GrantId, kind: "call" | "grant", changes: H
       parents,
       policyDigest: POLICY,
       approvers: [{ person: "oncall-1", teams: ["oncall"], keys: ["k"] }],
-      idempotent: false,
     },
     sealedRequest: kind === "grant" ? null : (changes.sealed ?? new Uint8Array([1, 2, 255])),
     wakeAt: at + WEEK,

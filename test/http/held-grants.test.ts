@@ -227,6 +227,35 @@ describe("a held grant never becomes active", () => {
   });
 });
 
+describe("a dry run of what must wait", () => {
+  const dryRun = (body: { readonly reason?: string }, as = "coder") =>
+    broker.as(as).call("requestGrant", {
+      body: { task: nextTask(), permissions: [UPLOADS], dryRun: true as const, ...body },
+    });
+  const decision = () => broker.as("admin-1").call("decide", { body: { agent: "coder", permissions: [UPLOADS] } });
+
+  it("is refused without the reason that the request is refused without", async () => {
+    await expect(ask(nextTask(), "coder", {})).rejects.toMatchObject({ code: "reason_missing" });
+    expect(await dryRun({})).toMatchObject({ outcome: "refused", reasons: [{ code: "reason_missing" }] });
+    expect(await dryRun({ reason: REASON })).toMatchObject({ outcome: "held", demands: [{}] });
+    // Whether there will be one is not known to whoever asks about somebody else's request.
+    expect(await decision()).toMatchObject({ outcome: "held" });
+  });
+
+  it("is refused where too few people may sign, naming who may and what to do", async () => {
+    const people = readFileSync(join(broker.folder, "scopes/people.yaml"), "utf8");
+    await changePolicy(broker, { "people.yaml": people.replace("teams: [dba]", "teams: [spare]") });
+    const tooFew =
+      "2 people of oncall, dba, each of them represented, must sign, and beside admin-1, who owns coder, there is" +
+      " oncall-1 (oncall) who may: somebody more in these teams needs the power approve and a key";
+    const refused = { outcome: "refused", reasons: [{ code: "requirements_unsupported", message: tooFew }] };
+    expect(await dryRun({ reason: REASON })).toMatchObject(refused);
+    expect(await decision()).toMatchObject(refused);
+    await expect(ask()).rejects.toMatchObject({ code: "requirements_unsupported" });
+    await changePolicy(broker, { "people.yaml": people });
+  });
+});
+
 describe("the owner", () => {
   it("of the agent that asks does not sign, for none of their agents", async () => {
     const owner = `kind: Person

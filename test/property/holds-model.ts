@@ -295,11 +295,16 @@ export function refusalOf(model: Model, { agent, task, role }: Asking, hasParted
 }
 
 /** The live one that is the same: agent, task and request (rule 24). */
-export function findSame(model: Model, { kind, agent, task, role }: Asking, now: Instant): ModelHold | null {
+export function findSame(
+  model: Model,
+  { kind, agent, task, role, idempotent }: Asking & { readonly idempotent: boolean },
+  now: Instant,
+): ModelHold | null {
+  // Whether it may be sent twice is part of a call.
+  const asked = [kind, agent, task, role, kind === "call" && idempotent].join();
   const same = model.holds.filter(
     (hold) =>
-      [hold.kind, hold.agent, hold.task, hold.role].join() === [kind, agent, task, role].join() &&
-      !isChanged(model, hold),
+      [hold.kind, hold.agent, hold.task, hold.role, hold.idempotent].join() === asked && !isChanged(model, hold),
   );
   return same.find((hold) => isWaiting(model, hold, now) || stateOf(model, hold, now) === "firing") ?? null;
 }

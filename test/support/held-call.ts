@@ -10,7 +10,8 @@ import type { CallPort } from "../../src/gateway/call-port.ts";
 import type { GrantPort } from "../../src/grants/grant-port.ts";
 import { factsOf } from "../../src/holds/describe-hold.ts";
 import type { StoredHold } from "../../src/holds/hold.ts";
-import { findUnmet, type HeldRequest, makeHold } from "../../src/holds/make-hold.ts";
+import { type HeldRequest, makeHold } from "../../src/holds/make-hold.ts";
+import { findUnmet } from "../../src/policy/find-unmet.ts";
 import type { HoldSeals } from "../../src/holds/sealed.ts";
 import { decide } from "../../src/policy/decide.ts";
 import type { Held } from "../../src/policy/decision.ts";
@@ -60,13 +61,13 @@ export async function holdCall(
     permissions: withLabels(decision.permissions, NOTHING_KNOWN, scopes),
     demands: decision.demands,
     reason: null,
-    subject: subjectAt(call.origin),
+    subject: subjectAt(call.origin, idempotent),
   };
   const [unmet] = findUnmet(held, scopes, clock.at());
   if (unmet !== undefined) throw new BrokerError(unmet.code, unmet.message);
   for (let at = clock.at(), tries = 1; tries <= MAX_INSTANTS; tries++) {
     const sealRequest: Parameters<typeof makeHold>[3]["sealRequest"] = (id) => seals.sealRequest(id, Buffer.from("{}"));
-    const hold = makeHold(held, scopes, at, { idempotent, sealRequest });
+    const hold = makeHold(held, scopes, at, { sealRequest });
     const { document, approvers } = hold.hold;
     const event = draftEvent({
       type: "hold.created",
@@ -85,7 +86,7 @@ export async function holdCall(
   throw new Error("the instant stays behind");
 }
 
-function subjectAt(origin: string): HeldRequest["subject"] {
+function subjectAt(origin: string, idempotent: boolean): HeldRequest["subject"] {
   return {
     kind: "call",
     operation: "DELETE /volume/{id}",
@@ -96,6 +97,7 @@ function subjectAt(origin: string): HeldRequest["subject"] {
     headers: [],
     body: null,
     rootCredential: "rail-root",
+    idempotent,
   };
 }
 

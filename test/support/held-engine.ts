@@ -168,7 +168,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
       ...rooms,
       port: watched,
       wall,
-      calls: { recheck: upstream.recheck, fire: (hold) => (life.isDead ? never() : upstream.fire(hold)) },
+      calls: { recheck: upstream.recheck, fire: (...claimed) => (life.isDead ? never() : upstream.fire(...claimed)) },
       grants: { recheck: grantFiring.recheck, activate },
       log: (level, message) => void (level === "info" ? undefined : warnings.push(message)),
     });

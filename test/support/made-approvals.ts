@@ -156,6 +156,7 @@ const CALL: HoldDocument["subject"] = {
   headers: [],
   body: { sha256: "ab".repeat(32), bytes: 12 },
   rootCredential: "root",
+  idempotent: false,
 };
 const GRANT: HoldDocument["subject"] = {
   kind: "grant",

@@ -63,7 +63,6 @@ export function makeStoredHold(people: readonly Person[], change: Partial<HoldDo
     parents: [],
     policyDigest: "0".repeat(64),
     approvers: people.map(({ name, teams, keys }) => ({ person: name, teams, keys: keys.map(thumbprint) })),
-    idempotent: false,
     state: "waiting",
     stateAt: REQUESTED_AT,
     endedBy: null,

@@ -27,6 +27,7 @@ export function callWith(body: string | null, change: Partial<Call> = {}): Call 
     query: null,
     headers: [["content-type", "application/json"]],
     rootCredential: "railway-root",
+    idempotent: false,
     body: body === null ? null : { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: bytes.length },
     ...change,
   };

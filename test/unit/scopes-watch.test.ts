@@ -1,85 +1,42 @@
 // When a changed folder is taken, and when it is not. Time is a stand-in that the test moves.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { loadScopes } from "../../src/scopes/load.ts";
-import { type ScopesChange, type ScopesWatch, watchScopes } from "../../src/scopes/watch.ts";
+import type { ScopesChange, ScopesWatch } from "../../src/scopes/watch.ts";
 import { baseFiles, newKey } from "../support/scopes-text.ts";
+import {
+  environment,
+  makeWatchedFolder,
+  POLL_MS,
+  SETTLE_MS,
+  startWatch,
+  type Watched,
+  type WatchedFolder,
+  writeBase,
+} from "../support/watched-scopes.ts";
 
-const SETTLE_MS = 2000;
-const POLL_MS = 30_000;
-
-let root: string;
-let folder: string;
+let made: WatchedFolder;
 let open: ScopesWatch | null = null;
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), "watch-"));
-  folder = join(root, "scopes");
-  mkdirSync(folder);
-  for (const { path, text } of baseFiles()) write(path.replace("scopes/", ""), text);
+  made = makeWatchedFolder();
 });
 
 afterEach(async () => {
   await open?.close();
   open = null;
-  rmSync(root, { recursive: true, force: true });
+  made.remove();
 });
 
 function write(name: string, text: string): void {
-  writeFileSync(join(folder, name), text);
+  writeFileSync(join(made.folder, name), text);
 }
 
-const environment = (name: string) => `kind: Environment\nname: ${name}\n`;
-
-/** Waits that end when the test says so, or when they are aborted. */
-function createTime() {
-  let pending: { milliseconds: number; end: () => void } | null = null;
-  const wait = (milliseconds: number, signal: AbortSignal): Promise<void> => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const end = (): void => {
-      pending = null;
-      resolve();
-    };
-    pending = { milliseconds, end };
-    signal.addEventListener("abort", end, { once: true });
-    return promise;
-  };
-  /** Until a wait of this length is pending. */
-  const reach = (milliseconds: number) =>
-    vi.waitFor(() => expect(pending?.milliseconds).toBe(milliseconds), { timeout: 10_000, interval: 5 });
-  /** Lets that wait end. */
-  const pass = async (milliseconds: number): Promise<void> => {
-    await reach(milliseconds);
-    pending?.end();
-  };
-  return { wait, reach, pass };
-}
-
-async function start(onChange: (change: ScopesChange) => void | Promise<void> = () => undefined) {
-  const loaded = await loadScopes(folder);
-  if ("problems" in loaded) throw new Error("expected a set");
-  const time = createTime();
-  const changes: ScopesChange[] = [];
-  const failures: unknown[] = [];
-  const watch = watchScopes({
-    folder,
-    digest: loaded.set.digest,
-    onChange: async (change) => {
-      await onChange(change);
-      changes.push(change);
-    },
-    onFailure: (error) => failures.push(error),
-    settleMs: SETTLE_MS,
-    pollMs: POLL_MS,
-    wait: time.wait,
-  });
-  open = watch;
-  await time.pass(SETTLE_MS);
-  await time.reach(POLL_MS);
-  return { time, changes, failures, watch };
+async function start(onChange?: (change: ScopesChange) => void | Promise<void>): Promise<Watched> {
+  const watched = await startWatch(made.folder, onChange);
+  open = watched.watch;
+  return watched;
 }
 
 describe("watchScopes", () => {
@@ -119,7 +76,7 @@ describe("watchScopes", () => {
     await time.pass(SETTLE_MS);
     await vi.waitFor(() => expect(changes).toHaveLength(1), { timeout: 10_000 });
     await time.reach(POLL_MS);
-    writeFileSync(join(root, "x.pub.jwk"), newKey());
+    writeFileSync(join(made.root, "x.pub.jwk"), newKey());
     await time.pass(POLL_MS);
     await time.pass(SETTLE_MS);
     await vi.waitFor(() => expect(changes).toHaveLength(2), { timeout: 10_000 });
@@ -160,10 +117,9 @@ describe("watchScopes", () => {
 
   it("reports a folder that went away and takes it when it is back", async () => {
     const { changes, watch } = await start();
-    rmSync(folder, { recursive: true });
+    rmSync(made.folder, { recursive: true });
     expect(await watch.reloadNow()).toBe("rejected");
-    mkdirSync(folder);
-    for (const { path, text } of baseFiles()) write(path.replace("scopes/", ""), text);
+    writeBase(made.folder);
     expect(await watch.reloadNow()).toBe("unchanged");
     expect(changes).toHaveLength(1);
   });
@@ -188,7 +144,7 @@ describe("watchScopes", () => {
       taken.push(isNew ? "new" : "former");
       if (!isNew) return;
       // What a broker does whose store fails in the sweep: the set is in force, and the call throws.
-      rmSync(join(folder, "new.yaml"));
+      rmSync(join(made.folder, "new.yaml"));
       throw new Error("the store does not answer");
     });
     write("new.yaml", environment("one"));

@@ -51,7 +51,7 @@ describe("a request as a person reads it", () => {
         requires     a reason
         requires     mon tue, 09:00 to 17:00, Europe/Berlin
         requires     given up 7d after it could first have fired
-        digest       56247980026d8514465aa33519e20ae6696b37d91b737619905e41e41b61d320
+        digest       0013a87f8542861d1b5506714976da0252281b04ea042a5b66aab1d2aa90cf49
 
       what the broker says beside it, which is not signed:
         state        waiting
