@@ -43,7 +43,7 @@ export const RevocationAnswer = z.object({
   revocation: Revocation,
   /** Live grants that it ended. */
   liveGrants: z.int(),
-  /** Requests that waited, which it cancelled. */
+  /** Requests that waited, which it cancelled; of more than 10,000, so many are counted. */
   cancelledHolds: z.int(),
   /** Something that looks like a mistake: a name that the policy in force does not know. */
   warning: z.string().nullable(),

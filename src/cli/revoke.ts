@@ -10,6 +10,7 @@ import {
   type RevocationAnswer,
   RevocationRequest,
 } from "../api/revocations.ts";
+import { MAX_COUNTED_HOLDS } from "../core/cutoff.ts";
 import { isName } from "../core/names.ts";
 import { isId } from "../core/ids.ts";
 import { connect } from "./connect.ts";
@@ -160,7 +161,8 @@ async function changeFreeze(
 /** `1 live grant ended, 2 requests that waited cancelled`. */
 function sayEnded({ liveGrants, cancelledHolds }: Pick<RevocationAnswer, "liveGrants" | "cancelledHolds">): string {
   const grants = `${liveGrants} live ${liveGrants === 1 ? "grant" : "grants"} ended`;
-  const holds = `${cancelledHolds} ${cancelledHolds === 1 ? "request" : "requests"} that waited cancelled`;
+  const atLeast = cancelledHolds < MAX_COUNTED_HOLDS ? "" : "at least ";
+  const holds = `${atLeast}${cancelledHolds} ${cancelledHolds === 1 ? "request" : "requests"} that waited cancelled`;
   return cancelledHolds === 0 ? grants : `${grants}, ${holds}`;
 }
 

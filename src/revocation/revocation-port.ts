@@ -47,7 +47,7 @@ export interface GrantShape {
 export interface MetCounts {
   /** That were alive. */
   readonly grants: number;
-  /** That waited. One that was firing already is not among them. */
+  /** That waited, counted up to `MAX_COUNTED_HOLDS`. One that was firing already is not among them. */
   readonly holds: number;
 }
 

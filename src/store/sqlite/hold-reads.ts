@@ -7,7 +7,7 @@ import type { HoldId } from "../../core/ids.ts";
 import type { FoundHold, HoldFilter, StoredAttestation } from "../../holds/hold-port.ts";
 import type { WebhookCursor } from "../../webhooks/webhook-port.ts";
 import type { CutOffIndex } from "./cutoff-index.ts";
-import { attestationOf, holdOf, isLive, subjectOfHold } from "./hold-rows.ts";
+import { attestationOf, holdOf, isLive, subjectOfHold, subjectOfRow } from "./hold-rows.ts";
 import { HOLD_COLUMNS as COLUMNS } from "./hold-statements.ts";
 
 type Row = Record<string, SQLOutputValue>;
@@ -56,7 +56,8 @@ export function prepareHoldReads(db: DatabaseSync) {
     `SELECT ${COLUMNS} FROM holds INDEXED BY holds_live_by_id WHERE ${live} AND id > ? ORDER BY id LIMIT ${WALKED_ROWS}`,
   );
   const waiting = db.prepare(
-    `SELECT ${COLUMNS} FROM holds INDEXED BY holds_live_by_id WHERE ${live} AND state = 'waiting' AND id > $after` +
+    "SELECT id, draft -> '$.document.agents' AS agents, task, upstream, grant_id, draft ->> '$.document.role' AS role, draft -> '$.environments' AS environments," +
+      ` draft -> '$.parents' AS parents FROM holds INDEXED BY holds_live_by_id WHERE ${live} AND state = 'waiting' AND id > $after` +
       ` AND ($task IS NULL OR task = $task) AND ($upstream IS NULL OR upstream = $upstream) ORDER BY id LIMIT ${WALKED_ROWS}`,
   );
   const cancelled = db.prepare(
@@ -128,11 +129,11 @@ export function prepareHoldReads(db: DatabaseSync) {
       let count = after === null ? Number(cancelled.get(before, id)?.["n"] ?? 0) : 0;
       let [walked, last]: [number, HoldId | null] = [0, null];
       for (const row of waiting.iterate(named)) {
-        const hold = holdOf(row, []);
-        const subject = subjectOfHold(hold);
+        const subject = subjectOfRow(row);
         if (findCutOff([cutOff], subject) !== null && context.cutOffs.findVoiding(subject, { number }) === null)
           count++;
-        [walked, last] = [walked + 1, hold.id];
+        // Ids of the holds table.
+        [walked, last] = [walked + 1, String(row["id"]) as HoldId];
       }
       return { value: count, next: walked < WALKED_ROWS ? null : last };
     },

@@ -2,6 +2,7 @@
 // value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
 
 import type { RecordPort } from "../../audit/record-port.ts";
+import { MAX_COUNTED_HOLDS } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
@@ -148,12 +149,16 @@ function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs):
         met.grants += part.value;
         after = part.next;
       }
-      for (let after: HoldId | null = null, isMore = true; isMore; isMore = after !== null) {
+      for (
+        let after: HoldId | null = null, isMore = true;
+        isMore;
+        isMore = after !== null && met.holds < MAX_COUNTED_HOLDS
+      ) {
         const part: ReaderCalls["countCancelled"]["result"] = await reader.call("countCancelled", { cutOff, after });
         met.holds += part.value;
         after = part.next;
       }
-      return met;
+      return { ...met, holds: Math.min(met.holds, MAX_COUNTED_HOLDS) };
     },
     async liveShapes(policyDigest, at) {
       const shapes = new Map<string, GrantShape>();
