@@ -141,6 +141,8 @@ export const Hold = z.object({
   /** When it fires at the earliest, by what is known; null while a person or a backup is waited for. */
   firesAt: Timestamp.nullable(),
   expiresAt: Timestamp,
+  /** When it came to its state; null while it lives. */
+  endedAt: Timestamp.nullable(),
   missing: z.array(Missing),
   approvals: z.array(
     z.object({

@@ -44,6 +44,8 @@ export const SecretAnswer = z.object({
   createdBy: z.string().nullable(),
   /** Upstreams of the policy in force that use it. */
   upstreams: z.array(Name),
+  /** Webhooks of the policy in force that sign with it. */
+  webhooks: z.array(Name),
 });
 export type SecretAnswer = z.infer<typeof SecretAnswer>;
 

@@ -3,7 +3,7 @@
 
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import type { Hold } from "../api/holds.ts";
+import type { Hold, HoldAnswer } from "../api/holds.ts";
 import { toTimestamp } from "../core/clock.ts";
 import { type ApprovalClaims, digestOfHold } from "../core/hold-document.ts";
 import { signApproval } from "../sdk/sign-approval.ts";
@@ -38,6 +38,7 @@ export function addApproveCommands(program: Command, context: Context): void {
       withBrokerOptions(command),
       `valetkey ${decision} ${EXAMPLE_ID} --as dba-1`,
       `valetkey ${decision} ${EXAMPLE_ID} --as dba-1 --ssh-key SHA256:…`,
+      `valetkey ${decision} ${EXAMPLE_ID} --as dba-1 --yes`,
     );
   }
 }
@@ -57,6 +58,8 @@ async function sign(context: Context, decision: Decision, id: string, options: S
     throw refused(`nothing was signed: what the broker shows is not what would be signed\n${differences.join("\n")}`);
   }
   checkSignable(answer.hold);
+  // Where nobody is asked, the broker's refusal goes on record and is told as it is.
+  if (options.yes !== true) checkMaySign(answer, name);
   // With --json the answer alone goes to standard output; the person at the terminal reads the request all the same.
   const say = (line: string): void => (options.json === true ? terminal.remark(line) : terminal.line(line));
   const { stdout, clock } = surroundings;
@@ -80,6 +83,23 @@ function checkSignable({ id, state }: Hold): void {
   throw refused(
     `nothing was signed: the request ${what}, so that no signature changes anything; see: valetkey holds ${id}`,
   );
+}
+
+/** What the answer tells already. Teams, powers and today's owners it does not: the broker decides. */
+function checkMaySign(answer: HoldAnswer, name: string): void {
+  const fault = findIneligible(answer, name);
+  if (fault === null) return;
+  const { id } = answer.hold;
+  throw refused(`nothing was signed: ${fault}; whoever may stop it does so without a signature: valetkey cancel ${id}`);
+}
+
+function findIneligible({ hold, document: { agents, demands } }: HoldAnswer, name: string): string | null {
+  if (agents.some((agent) => agent.name === name)) return `${name} is the agent that asks, and people sign`;
+  if (agents.some(({ owner }) => owner === name))
+    return `${name} owns the agent that asks, and no owner's signature counts`;
+  const signed = hold.approvals.find(({ person }) => person === name);
+  if (signed !== undefined) return `${name} has signed this already, at ${signed.at}, and each person counts once`;
+  return demands.every(({ requires }) => requires.approvals === null) ? "it asks for nobody's signature" : null;
 }
 
 /** The word must be typed, so that no key pressed too often signs. */

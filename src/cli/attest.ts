@@ -4,10 +4,12 @@
 import type { Command } from "commander";
 import { type AttestationAnswer, AttestationRequest } from "../api/holds.ts";
 import { isLabelValue, isName, isResource } from "../core/names.ts";
+import type { ApiClient } from "../sdk/api-client.ts";
+import { RefusedError } from "../sdk/errors.ts";
 import { signStatement } from "../sdk/sign-statement.ts";
 import { connectWithSigner } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
-import { wrongUse } from "./failure.ts";
+import { refused, wrongUse } from "./failure.ts";
 import { parseBody } from "./permissions.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -65,9 +67,27 @@ async function runAttest({ surroundings, terminal }: Context, resource: string, 
   };
   const { client, signer } = await connectWithSigner(surroundings, options);
   const body = parseBody(AttestationRequest, await signStatement(signer, statement));
-  const answer = await client.call("attest", { body });
+  const answer = await send(client, body, resource, options);
   if (options.json === true) terminal.json(answer);
   else printAnswer(terminal, answer);
+}
+
+/** With --json a refusal is printed as it came. */
+async function send(
+  client: ApiClient,
+  body: AttestationRequest,
+  resource: string,
+  { json }: AttestOptions,
+): Promise<AttestationAnswer> {
+  try {
+    return await client.call("attest", { body });
+  } catch (error) {
+    if (json === true || !(error instanceof RefusedError) || error.code !== "power_missing") throw error;
+    // What a person without a power is told helps no agent.
+    throw refused(
+      `refused: power_missing: ${error.message}\nattesting is for an agent with \`attests\` in its \`kind: Agent\`: who keeps the policy adds a selector there that covers ${resource}, then attest again`,
+    );
+  }
 }
 
 function readLocation(words: readonly string[]): Readonly<Record<string, string>> {

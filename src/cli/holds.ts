@@ -4,6 +4,7 @@
 import { type Command, Option } from "commander";
 import { CancelRequest, type Hold, HOLD_STATES, HoldQuery, type Missing } from "../api/holds.ts";
 import type { Instant } from "../core/clock.ts";
+import { formatDuration } from "../core/duration.ts";
 import { type HoldId, isId } from "../core/ids.ts";
 import { findDifferences } from "./check-hold.ts";
 import { connect } from "./connect.ts";
@@ -12,7 +13,7 @@ import { readBrokerUrl, readClientEnvironment } from "./environment.ts";
 import { showProse } from "./exact-text.ts";
 import { EXIT, wrongUse } from "./failure.ts";
 import { parseBody } from "./permissions.ts";
-import { formatSpan, isLiveState, sayDuration, showHold } from "./show-hold.ts";
+import { formatSpan, isLiveState, sayAgo, showHold } from "./show-hold.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { type Piece, type Style, styled, type Terminal } from "./terminal.ts";
 
@@ -101,13 +102,19 @@ function rowOf(hold: Hold, now: Instant): readonly (Piece | null)[] {
   const where = permissions.map(({ resource, environments }) => `${resource} (${environments.join(", ")})`);
   return [
     id,
-    showHoldState(state),
+    styled(styleOf(state), [state, ...sayEnder(hold)].join("\n")),
     agent,
     showProse(what),
     [...new Set(where)].map(showProse).join("\n"),
     missing.length === 0 ? null : missing.map((one) => showProse(sayMissing(one))).join("\n"),
     sayCountdown(hold, now),
   ];
+}
+
+/** A line of its own below the state, and an id of a revocation unsaid: both would widen the table. */
+function sayEnder({ state, endedBy }: Hold): readonly string[] {
+  if (endedBy === null || state === "expired") return [];
+  return [`by ${isId("rev", endedBy) ? "a revocation" : showProse(endedBy)}`];
 }
 
 /** A few words a requirement. */
@@ -122,14 +129,15 @@ function sayMissing(missing: Missing): string {
     case "backup":
       return "a backup";
     case "delay":
-      return `a delay of ${sayDuration(missing.delaySeconds)}`;
+      return `a delay of ${formatDuration(missing.delaySeconds)}`;
     case "window":
       return "its hours";
   }
 }
 
-/** `47h 12m`; null while nobody can know. */
-function sayCountdown({ state, firesAt }: Hold, now: Instant): string | null {
+/** `47h 12m`, or `ended 2h ago`; null while nobody can know. */
+function sayCountdown({ state, firesAt, endedAt }: Hold, now: Instant): string | null {
+  if (endedAt !== null) return `ended ${sayAgo(endedAt, now)}`;
   if (firesAt === null || !isLiveState(state)) return null;
   const left = Date.parse(firesAt) - now;
   return left <= 0 ? "now" : formatSpan(left);
@@ -174,10 +182,6 @@ export function printHold(terminal: Terminal, hold: Hold): void {
     ...(firesAt === null ? [] : [["fires", firesAt] as const]),
     ...(isLiveState(state) ? [["expires", expiresAt] as const] : []),
   ]);
-}
-
-function showHoldState(state: Hold["state"]): Piece {
-  return styled(styleOf(state), state);
 }
 
 function styleOf(state: Hold["state"]): Style {

@@ -1,5 +1,6 @@
-// `valetkey secrets put|list|delete`: root credentials of upstreams. A value comes from standard input, never from an
-// argument, where a shell's history and the list of processes would keep it; it is never printed.
+// `valetkey secrets put|list|delete`: root credentials of upstreams, signing secrets of webhooks. A value comes from
+// standard input, never from an argument, where a shell's history and the list of processes would keep it; it is never
+// printed.
 
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
@@ -19,7 +20,9 @@ interface PutOptions extends BrokerOptions {
 }
 
 export function addSecretsCommands(program: Command, context: Context): void {
-  const secrets = program.command("secrets").description("seal root credentials, list and forget them");
+  const secrets = program
+    .command("secrets")
+    .description("seal root credentials and signing secrets of webhooks, list and forget them");
   withExamples(
     secrets,
     "valetkey secrets put github-root --origin https://api.github.com --as admin-1 < github.key",
@@ -27,11 +30,11 @@ export function addSecretsCommands(program: Command, context: Context): void {
   );
   const put = secrets
     .command("put")
-    .description("seal a root credential, read from standard input, in place of any other of its name")
-    .argument("<name>", "what upstreams call it")
+    .description("seal a secret, read from standard input, in place of any other of its name")
+    .argument("<name>", "what upstreams or webhooks call it")
     .requiredOption(
       "--origin <url>",
-      "where it may be sent to; once for each origin",
+      "where it may be sent to, for a webhook where its receiver is; once for each origin",
       (url: string, others: readonly string[] | undefined) => [...(others ?? []), url],
     )
     // Checked here: commander's own message would print what might be the value.
@@ -55,7 +58,7 @@ export function addSecretsCommands(program: Command, context: Context): void {
   withExamples(withBrokerOptions(list), "valetkey secrets list --as admin-1");
   const forget = secrets
     .command("delete")
-    .description("forget a root credential; calls that need it are refused from now on")
+    .description("forget a secret; calls that need it are refused from now on, and webhooks that sign with it stop")
     .argument("<name>", "the sealed secret's name")
     .action((name: string, options: BrokerOptions) => deleteSecret(context, name, options));
   withExamples(withBrokerOptions(forget), "valetkey secrets delete stripe-root --as admin-1");
@@ -73,7 +76,8 @@ async function putSecret(context: Context, name: string, options: PutOptions): P
   if (options.json === true) return terminal.json(answer);
   terminal.line(styled("green", "sealed"), `: ${answer.name}, version ${answer.version ?? "-"}`);
   printFacts(terminal, answer);
-  if (answer.upstreams.length === 0) terminal.remark("no upstream of the policy in force uses it yet");
+  if (answer.upstreams.length === 0 && answer.webhooks.length === 0)
+    terminal.remark("no upstream and no webhook of the policy in force uses it yet");
 }
 
 async function listSecrets(context: Context, options: BrokerOptions): Promise<void> {
@@ -81,15 +85,15 @@ async function listSecrets(context: Context, options: BrokerOptions): Promise<vo
   const answer = await connect(surroundings, options).call("listSecrets");
   if (options.json === true) return terminal.json(answer);
   if (answer.secrets.length === 0)
-    return terminal.line("there is no root credential: valetkey secrets put NAME --origin URL seals one");
+    return terminal.line("there is no secret: valetkey secrets put NAME --origin URL seals one");
   terminal.table(
-    ["NAME", "SOURCE", "VERSION", "ORIGINS", "UPSTREAMS", "SINCE", "BY"],
+    ["NAME", "SOURCE", "VERSION", "ORIGINS", "USED BY", "SINCE", "BY"],
     answer.secrets.map((secret) => [
       secret.name,
       secret.source,
       secret.version === null ? null : String(secret.version),
       secret.origins.join("\n"),
-      secret.upstreams.length === 0 ? null : secret.upstreams.join("\n"),
+      usersOf(secret).join("\n") || null,
       secret.createdAt,
       secret.createdBy,
     ]),
@@ -104,14 +108,23 @@ async function deleteSecret(context: Context, name: string, options: BrokerOptio
   terminal.line(styled("red", "forgotten"), `: ${answer.name}`);
   if (answer.upstreams.length > 0)
     terminal.line(`calls to ${answer.upstreams.join(", ")} are refused until it is put again`);
+  if (answer.webhooks.length > 0)
+    terminal.line(
+      `${answer.webhooks.join(", ")} is told nothing until it is put again; what happens meanwhile is told then`,
+    );
   terminal.remark("the provider still accepts it: revoke it there too");
 }
 
-function printFacts(terminal: Terminal, { origins, upstreams }: SecretAnswer): void {
+function printFacts(terminal: Terminal, answer: SecretAnswer): void {
+  const users = usersOf(answer);
   terminal.facts([
-    ["may be sent to", origins.join("\n")],
-    ["used by", upstreams.length === 0 ? null : upstreams.join(", ")],
+    ["may be sent to", answer.origins.join("\n")],
+    ["used by", users.length === 0 ? null : users.join(", ")],
   ]);
+}
+
+function usersOf({ upstreams, webhooks }: SecretAnswer): readonly string[] {
+  return [...upstreams, ...webhooks.map((name) => `webhook ${name}`)];
 }
 
 function checkName(name: string): void {

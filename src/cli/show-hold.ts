@@ -2,7 +2,7 @@
 // knows beside it. What is signed comes from the document alone. Nothing is left out and nothing is shortened. Pure.
 
 import type { Hold, HoldAnswer } from "../api/holds.ts";
-import type { Instant } from "../core/clock.ts";
+import { type Instant, toTimestamp } from "../core/clock.ts";
 import { formatDuration } from "../core/duration.ts";
 import { type Demand, type HeldSubject, type HoldDocument, type Requirements } from "../core/hold-document.ts";
 import { isLabelValue } from "../core/names.ts";
@@ -34,7 +34,7 @@ export function showHold(answer: HoldAnswer, now: Instant, columns: number): rea
     ...(body === null ? [] : showBody(body, width)),
     ...facts(whereFacts(document)),
     ...facts(whoFacts(document)),
-    ...facts(document.demands.flatMap((demand) => demandFacts(demand, document.demands.length > 1))),
+    ...facts(document.demands.flatMap((demand) => demandFacts(demand, document.demands))),
     ...facts([["digest", digestShown(document) ?? "none: it has no canonical form"]]),
     "",
     "what the broker says beside it, which is not signed:",
@@ -75,11 +75,8 @@ function showBody(body: string, width: number): readonly string[] {
   const foreign = body.match(/\P{ASCII}/gu)?.length ?? 0;
   const lines = foldExact(body, room).map((line) => (BAR + line).trimEnd());
   if (foreign > 0) {
-    lines.push(
-      ...fold(`it has ${foreign} characters beyond ASCII, which can look like others`, width - 2).map(
-        (l) => MARGIN + l,
-      ),
-    );
+    const what = foreign === 1 ? "1 character" : `${foreign} characters`;
+    lines.push(...fold(`it has ${what} beyond ASCII, which can look like others`, width - 2).map((l) => MARGIN + l));
   }
   for (const query of graphqlIn(body)) {
     lines.push(`${MARGIN}its GraphQL, line by line:`);
@@ -138,16 +135,21 @@ function whoFacts({ agents, task, reason, role, grant, issuer }: HoldDocument): 
   ];
 }
 
-function demandFacts({ permissions, requires }: Demand, several: boolean): readonly Fact[] {
+function demandFacts({ permissions, requires }: Demand, all: readonly Demand[]): readonly Fact[] {
   const whose = permissions.map(({ action, resource }) => `${action} ${resource}`).join(", ");
   return [
-    ...(several ? [["for", showExact(whose)] as const] : []),
-    ...describeRequirements(requires).map((line): Fact => ["requires", showExact(line)]),
+    ...(all.length > 1 ? [["for", showExact(whose)] as const] : []),
+    ...describeRequirements(requires, isSigned(all)).map((line): Fact => ["requires", showExact(line)]),
   ];
 }
 
+/** The delay of each demand runs from the last signature that any of them needs; where none does, from the request. */
+function isSigned(demands: readonly Demand[]): boolean {
+  return demands.some(({ requires }) => requires.approvals !== null);
+}
+
 /** One line a requirement, whole. */
-function describeRequirements(requires: Requirements): readonly string[] {
+function describeRequirements(requires: Requirements, signed: boolean): readonly string[] {
   const { approvals, delaySeconds, backup, reason, window, expireSeconds } = requires;
   const lines: string[] = [];
   if (approvals !== null) {
@@ -155,25 +157,28 @@ function describeRequirements(requires: Requirements): readonly string[] {
     const each = perTeam ? ", at least one of each team" : "";
     lines.push(`${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")} must sign${each}`);
   }
-  if (delaySeconds !== null)
-    lines.push(`a delay of ${sayDuration(delaySeconds)} after the last signature, in which it can be cancelled`);
+  if (delaySeconds !== null) {
+    const start = signed ? "the last signature" : "the request";
+    lines.push(`a delay of ${formatDuration(delaySeconds)} after ${start}, in which it can be cancelled`);
+  }
   if (backup !== null) {
     const apart = backup.separateFrom.length === 0 ? "" : `, elsewhere by ${backup.separateFrom.join(", ")}`;
     const tested = backup.restoreTested ? ", a restore from it tested" : "";
-    lines.push(`a backup, at most ${sayDuration(backup.maxAgeSeconds)} old${apart}${tested}`);
+    lines.push(`a backup, at most ${formatDuration(backup.maxAgeSeconds)} old${apart}${tested}`);
   }
   if (reason) lines.push("a reason");
   if (window !== null) lines.push(`${window.days.join(" ")}, ${window.from} to ${window.to}, ${window.zone}`);
-  return [...lines, `given up ${sayDuration(expireSeconds)} after it could first have fired`];
+  return [...lines, `given up ${formatDuration(expireSeconds)} after it could first have fired`];
 }
 
 function standingFacts(hold: Hold, now: Instant): readonly Fact[] {
-  const { state, endedBy, why, requestedAt, approvals, missing, firesAt, expiresAt, outcome } = hold;
+  const { state, endedBy, why, requestedAt, approvals, missing, firesAt, expiresAt, endedAt, outcome } = hold;
   const isLive = isLiveState(state);
   const ended = [endedBy === null ? "" : ` by ${endedBy}`, why === null ? "" : `: ${why}`].join("");
   return [
     ["state", showProse(`${state}${ended}`)],
-    ["asked", `${formatSpan(now - Date.parse(requestedAt))} ago, ${requestedAt}`],
+    ["asked", `${sayAgo(requestedAt, now)}, ${requestedAt}`],
+    ...(endedAt === null ? [] : [["ended", `${sayAgo(endedAt, now)}, ${endedAt}`] as const]),
     ...approvals.map(({ person, teams, decision, at, counts }): Fact => {
       const what = decision === "approve" ? "approved" : "denied";
       const gone = counts ? "" : "; it does not count any more";
@@ -192,17 +197,15 @@ function sayOutcome({ status, body, readable }: NonNullable<Hold["outcome"]>): s
   return `${answered}${digest}${readable ? "; its agent has not read it yet" : ""}`;
 }
 
-/** How old the last backup of each resource is, and whether it counts. */
-function backupFacts({ document, backups }: HoldAnswer, now: Instant): readonly Fact[] {
-  const needed = new Set(
-    document.demands.flatMap(({ permissions, requires }) =>
-      requires.backup === null ? [] : permissions.map(({ resource }) => resource),
-    ),
-  );
+/** How old the last backup of each resource is, whether it counts, and whether it still can when this fires. */
+function backupFacts({ hold, document, backups }: HoldAnswer, now: Instant): readonly Fact[] {
+  const maxAges = backupAges(document.demands);
+  const firesAt = earliestFiring(hold, now);
   return [...new Set(document.permissions.map(({ resource }) => resource))].flatMap((resource): Fact[] => {
     const own = backups.filter((backup) => backup.resource === resource);
     const named: Fact = ["backups", showExact(resource)];
-    if (!needed.has(resource)) return [named, ["", "none is required, so none was looked for"]];
+    const maxAgeSeconds = maxAges.get(resource);
+    if (maxAgeSeconds === undefined) return [named, ["", "none is required, so none was looked for"]];
     if (own.length === 0) return [named, ["", "nobody has attested one"]];
     return [
       named,
@@ -211,11 +214,48 @@ function backupFacts({ document, backups }: HoldAnswer, now: Instant): readonly 
         const taken = age < 0 ? `from the future, ${takenAt}` : `${formatSpan(age)} old, ${takenAt}`;
         const place = Object.entries(location).map(([field, value]) => `${field} ${value}`);
         const tested = restoreTestedAt === null ? "restore not tested" : `restore tested at ${restoreTestedAt}`;
-        const verdict = fault === null ? "it counts" : `it does not count: ${fault}`;
+        const late = firesAt === null ? "" : sayTooOldThen(takenAt, maxAgeSeconds, firesAt);
+        const verdict = fault === null ? `it counts${late}` : `it does not count: ${fault}`;
         return ["", showProse(`${taken}, by ${agent}, at ${place.join(", ")}, ${tested}; ${verdict}`)];
       }),
     ];
   });
+}
+
+/** Of each resource that needs a backup, how old it may be in seconds, by the strictest demand. */
+function backupAges(demands: readonly Demand[]): ReadonlyMap<string, number> {
+  const ages = new Map<string, number>();
+  for (const { permissions, requires } of demands) {
+    if (requires.backup === null) continue;
+    for (const { resource } of permissions)
+      ages.set(resource, Math.min(ages.get(resource) ?? Infinity, requires.backup.maxAgeSeconds));
+  }
+  return ages;
+}
+
+/** A delay that does not run yet is counted from now: it begins no earlier. Null where it has ended. */
+function earliestFiring({ state, firesAt, missing }: Hold, now: Instant): Instant | null {
+  if (state !== "waiting" && state !== "ready") return null;
+  const others = missing.map((one) => {
+    switch (one.kind) {
+      case "delay":
+        return one.until === null ? now + one.delaySeconds * 1000 : Date.parse(one.until);
+      case "window":
+        return Date.parse(one.opensAt);
+      case "approvals":
+      case "backup":
+        return now;
+    }
+  });
+  return Math.max(now, ...(firesAt === null ? [] : [Date.parse(firesAt)]), ...others);
+}
+
+/** The end of a sentence; empty where the backup is still fresh then. */
+function sayTooOldThen(takenAt: string, maxAgeSeconds: number, firesAt: Instant): string {
+  const oldest = firesAt - maxAgeSeconds * 1000;
+  if (Date.parse(takenAt) >= oldest) return "";
+  const since = Math.abs(oldest) <= MAX_INSTANT ? `, taken after ${toTimestamp(oldest)}` : "";
+  return `, and will be too old when this fires: a newer one is needed${since}`;
 }
 
 function otherFacts({ grants, holds, more }: HoldAnswer["others"]): readonly Fact[] {
@@ -233,9 +273,9 @@ function otherFacts({ grants, holds, more }: HoldAnswer["others"]): readonly Fac
   return more ? [...facts, ["also", "and more, which is not shown"]] : facts;
 }
 
-/** One or two days as hours, as they are written in policy. */
-export function sayDuration(seconds: number): string {
-  return seconds % 3600 === 0 && seconds < 72 * 3600 ? `${seconds / 3600}h` : formatDuration(seconds);
+/** `2h 5m ago`. */
+export function sayAgo(timestamp: string, now: Instant): string {
+  return `${formatSpan(now - Date.parse(timestamp))} ago`;
 }
 
 /** `in 47h 12m, 2026-11-24T…`. */
@@ -244,6 +284,8 @@ function sayWhen(timestamp: string, now: Instant, past: string): string {
   return `${left <= 0 ? past : `in ${formatSpan(left)}`}, ${timestamp}`;
 }
 
+/** What a Date can hold. */
+const MAX_INSTANT = 8.64e15;
 const MINUTE_MS = 60_000;
 const DAYS_FROM_MINUTES = 72 * 60;
 

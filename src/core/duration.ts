@@ -14,14 +14,14 @@ export function parseDurationSeconds(text: string): number | null {
   return seconds <= MAX_SECONDS ? seconds : null;
 }
 
-/** The shortest exact text: 900 becomes `15m`. */
+/** The largest unit that is exact: 900 becomes `15m`. One or two days stay hours, as policies write them: `48h`. */
 export function formatDuration(seconds: number): string {
-  for (const [unit, size] of [
-    ["d", 86_400],
-    ["h", 3600],
-    ["m", 60],
+  for (const [unit, size, least] of [
+    ["d", 86_400, 3 * 86_400],
+    ["h", 3600, 3600],
+    ["m", 60, 60],
   ] as const) {
-    if (seconds >= size && seconds % size === 0) return `${seconds / size}${unit}`;
+    if (seconds >= least && seconds % size === 0) return `${seconds / size}${unit}`;
   }
   return `${seconds}s`;
 }

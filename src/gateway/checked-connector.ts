@@ -74,7 +74,7 @@ function refusedAddress(name: string): BrokerError {
   return new BrokerError(
     "upstream_failed",
     `upstream ${name}: its origin leads to a private or special address, which is not connected to: ` +
-      "if that is meant, name the address under `addresses` in the upstream's definition",
+      "if that is meant, name the address under `addresses` where scopes/ names the origin",
   );
 }
 

@@ -51,8 +51,11 @@ export function assess(hold: Pick<StoredHold, "id" | "document">, facts: Facts, 
   const opensAt = dueAt === null ? null : openingAfter(windows, Math.max(dueAt, instant));
   const backups = assessBackups(demands, facts);
   const missing: Missing[] = [...signatures.missing, ...backups.missing];
-  if (delaySeconds > 0 && (dueAt === null || instant < dueAt)) missing.push(delayMissing(dueAt, delaySeconds));
-  else if (opensAt !== null && opensAt > instant) missing.push(windowMissing(opensAt));
+  const isDelayed = delaySeconds > 0 && (dueAt === null || instant < dueAt);
+  if (isDelayed) missing.push(delayMissing(dueAt, delaySeconds));
+  // While the delay runs, only hours that are closed at its end: those of today do not matter.
+  const awaited = isDelayed ? dueAt : instant;
+  if (awaited !== null && opensAt !== null && opensAt > awaited) missing.push(windowMissing(opensAt));
 
   // A hold expires so long after it could first have fired.
   const firstAt = openingAfter(windows, (signatures.reachedAt ?? requestedAt) + delaySeconds * 1000);

@@ -37,6 +37,7 @@ export function describeHold(
     requestedAt: toTimestamp(instantOf(hold.id)),
     firesAt: isLive && firesAt !== null ? toTimestamp(firesAt) : null,
     expiresAt: toTimestamp(expiresAt),
+    endedAt: endedAtOf({ hold, cutOff }, state, expiresAt),
     missing: isLive ? [...missing] : [],
     approvals: approvals.map(({ person, teams, decision, at }) => {
       return { person, teams, decision, at: toTimestamp(at), counts: decision === "deny" || counting.has(person) };
@@ -61,6 +62,13 @@ function stateAt(
 function endedByAt(hold: StoredHold, cutOff: FoundHold["cutOff"], state: Hold["state"]): string | null {
   if (hold.state !== "waiting") return hold.endedBy;
   return state === "cancelled" ? cutOff : state === "expired" ? "expiry" : null;
+}
+
+/** Of what no sweep has written yet: when its time was up, or the instant of the cut-off that its id carries. */
+function endedAtOf({ hold, cutOff }: FoundHold, state: Hold["state"], expiresAt: Instant): string | null {
+  if (state === "waiting" || state === "ready" || state === "firing") return null;
+  if (hold.state !== "waiting") return toTimestamp(hold.stateAt);
+  return toTimestamp(state === "cancelled" && cutOff !== null ? instantOf(cutOff) : expiresAt);
 }
 
 /** The one that asks: the last of the chain. */

@@ -77,7 +77,7 @@ function findUntimely(
   const latest = instant + CLOCK_TOLERANCE_MS;
   if (!(takenAt <= latest)) return "it is from the future";
   if (!(instant - takenAt <= maxAgeSeconds * 1000)) {
-    return `it is ${formatAge(instant - takenAt)} old, expected at most ${formatLimit(maxAgeSeconds)}`;
+    return `it is ${formatAge(instant - takenAt)} old, expected at most ${formatDuration(maxAgeSeconds)}`;
   }
   if (!restoreTested) return null;
   if (restoreTestedAt === null) return "no restore of it was tested";
@@ -104,11 +104,6 @@ function findTogether(
 }
 
 const DAYS_FROM_HOURS = 72;
-
-/** One or two days as hours, as they are written in policy and as the age is told. */
-function formatLimit(seconds: number): string {
-  return seconds % 86_400 === 0 && seconds < DAYS_FROM_HOURS * 3600 ? `${seconds / 3600}h` : formatDuration(seconds);
-}
 
 /** Rounded up, so that it never reads as what was allowed: `3h`, `24h 1m`, `12d`. */
 function formatAge(ms: number): string {

@@ -46,10 +46,14 @@ export function describeIssue(issue: Issue, root: unknown, base: readonly Proper
       return {
         path,
         atKey: false,
-        message: `expected ${TYPE_NAMES[issue.expected] ?? issue.expected}, found ${found}`,
+        message: `${ownText(issue) ?? `expected ${TYPE_NAMES[issue.expected] ?? issue.expected}`}, found ${found}`,
       };
     case "invalid_value":
-      return { path, atKey: false, message: `expected ${issue.values.map(String).join(" or ")}, found ${found}` };
+      return {
+        path,
+        atKey: false,
+        message: `${ownText(issue) ?? `expected ${issue.values.map(String).join(" or ")}`}, found ${found}`,
+      };
     case "too_small":
       return {
         path,
@@ -69,6 +73,11 @@ export function describeIssue(issue: Issue, root: unknown, base: readonly Proper
         message: issue.message.includes(", found") ? issue.message : `${issue.message}, found ${found}`,
       };
   }
+}
+
+/** What a schema of ours says, with an example; the library's own words begin otherwise. */
+function ownText({ message }: Issue): string | null {
+  return message.startsWith("expected") ? message : null;
 }
 
 function unitOf(origin: string): string {

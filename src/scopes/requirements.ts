@@ -22,14 +22,18 @@ const Approvals = strictObject({
   message: "expected a count that is at least the number of teams: with perTeam each of them signs",
 });
 
+const EXPECTED_DAYS = `expected days of ${DAYS.join(", ")}, such as [mon, fri]`;
+
 const Window = strictObject({
   days: z
-    .array(z.enum(DAYS))
+    .array(z.enum(DAYS, EXPECTED_DAYS), EXPECTED_DAYS)
     .max(DAYS.length)
     .default([...DAYS]),
-  from: z.string(),
-  to: z.string().describe("before `from`: over midnight, and the day is that of the start"),
-  zone: z.string().describe("an IANA name like Europe/Berlin"),
+  from: z.string("expected a time like '09:00'"),
+  to: z
+    .string("expected a time like '17:00', at most '24:00'")
+    .describe("before `from`: over midnight, and the day is that of the start"),
+  zone: z.string("expected an IANA name like 'Europe/Berlin'").describe("an IANA name like Europe/Berlin"),
 }).superRefine((hours, context) => {
   const fault = findHoursFault(hours);
   if (fault !== null) context.addIssue({ code: "custom", message: fault });

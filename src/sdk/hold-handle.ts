@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import type { Hold as HoldBody, OutcomeAnswer } from "../api/holds.ts";
 import type { Clock } from "../core/clock.ts";
+import { isId } from "../core/ids.ts";
 import type { ApiClient } from "./api-client.ts";
 import { BrokerUnreachableError, HoldEndedError, OutcomeGoneError, RefusedError, ValetkeyError } from "./errors.ts";
 import { POLL_SECONDS, pollUntil, type WaitOptions } from "./long-poll.ts";
@@ -26,17 +27,28 @@ export interface HoldHandle {
 /** Fetch standard section 2.2.3: with these a Response has no body. */
 const WITHOUT_BODY: ReadonlySet<number> = new Set([204, 205, 304]);
 
-/** Reads it, across outages. Throws RefusedError `not_found` where it is not this agent's. */
+/** Reads it, across outages. Throws RefusedError `not_found` where it is not this agent's, ValetkeyError where it is no id. */
 export async function openHold(
   api: ApiClient,
   clock: Clock,
   id: string,
   options: WaitOptions = {},
 ): Promise<HoldHandle> {
+  checkHoldId(id);
   const { signal } = options;
   const ask = () => api.call("readHold", { params: { id }, signal });
   const { hold } = await pollUntil({ id, clock, ask, isOver: () => true, signal });
   return createHoldHandle(api, clock, hold);
+}
+
+/** What was found is not repeated: it may be a credential that was put in the wrong place. */
+function checkHoldId(id: string): void {
+  // Callers in JavaScript give anything.
+  if (typeof id === "string" && isId("hld", id)) return;
+  const found = typeof id !== "string" ? typeof id : isId("grt", id) ? "the id of a grant" : "another text";
+  throw new ValetkeyError(
+    `expected the id of a hold like 'hld_01J…', found ${found}; a held grant has it as its \`hold\``,
+  );
 }
 
 /** Resolves when it has ended. */

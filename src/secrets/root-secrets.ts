@@ -74,6 +74,10 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
   };
   const facts = ({ person, request }: SecretCall) => ({ person, request, policy: policy().digest });
   const usersOf = (reference: SecretReference) => findUsers(policy()).filter(({ secret }) => secret === reference);
+  const namesOf = (reference: SecretReference, kind: SecretUser["kind"]): string[] =>
+    usersOf(reference)
+      .filter((user) => user.kind === kind)
+      .map((user) => user.name);
   const describe = (
     name: SecretReference,
     source: SecretAnswer["source"],
@@ -86,9 +90,8 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
     origins,
     createdAt: row === null ? null : toTimestamp(row.createdAt),
     createdBy: row?.createdBy ?? null,
-    upstreams: usersOf(name)
-      .filter(({ kind }) => kind === "upstream")
-      .map((user) => user.name),
+    upstreams: namesOf(name, "upstream"),
+    webhooks: namesOf(name, "webhook"),
   });
   const originsOf = (reference: SecretReference): readonly string[] | null =>
     isMounted(reference) ? references.originsOf(reference) : (sealed.get(reference)?.origins ?? null);

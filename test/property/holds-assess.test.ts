@@ -200,6 +200,46 @@ describe("what a hold waits for", () => {
     );
   });
 
+  it("names the hours beside a delay that runs where they are closed at its end, and not where they are open then", () => {
+    const closed = { days: ["mon"], from: "09:00", to: "17:00", zone: "UTC" } as const;
+    let named = 0;
+    fc.assert(
+      fc.property(fc.constantFrom(null, closed), fc.option(hours), signed, after, (one, other, people, ms) => {
+        const all = [one, other].flatMap((window, index) => {
+          const permissions = [{ action: "volume:delete", resource: `shop:volume/${index}` }];
+          return [{ permissions, requires: makeRequirements({ window, delaySeconds: 100_000 }) }];
+        });
+        fc.pre(!neverOpens(all, REQUESTED));
+        const { missing, firesAt, dueAt } = assess(holdOf(all), factsOf(people, true), REQUESTED + ms);
+        const due = dueAt ?? expect.unreachable();
+        fc.pre(REQUESTED + ms < due);
+        const isOpenThen = windows(all).every((window) => isOpen(window, due));
+        expect(missing.map(({ kind }) => kind)).toEqual(isOpenThen ? ["delay"] : ["delay", "window"]);
+        if (isOpenThen) return;
+        named++;
+        const opensAt = Date.parse(missing.flatMap((each) => (each.kind === "window" ? [each.opensAt] : []))[0] ?? "");
+        expect(opensAt).toBe(firesAt);
+        expect(opensAt).toBeGreaterThan(due);
+      }),
+      RUNS,
+    );
+    expect(named).toBeGreaterThan(0);
+  });
+
+  it("says of a delay that nobody has to sign for when it ends, from the request on", () => {
+    const permissions = [{ action: "volume:delete", resource: "shop:volume/0" }];
+    const delayed = makeRequirements({ delaySeconds: 172_800 });
+    const messages = (requires: Requirements) =>
+      assess(holdOf([{ permissions, requires }]), factsOf([], true), REQUESTED).missing.map(({ message }) => message);
+    const ends = new Date(REQUESTED + 172_800_000).toISOString();
+    expect(messages(delayed)).toEqual([`its delay of 48h ends at ${ends}`]);
+    const one = { count: 1, from: ["dba"], perTeam: false };
+    expect(messages({ ...delayed, approvals: one })).toEqual([
+      "1 more person of dba must sign",
+      "48h, from the last signature that is needed",
+    ]);
+  });
+
   it("is looked at first at once where a backup alone is demanded, and otherwise not before something can have come", () => {
     fc.assert(
       fc.property(demands, (all) => {

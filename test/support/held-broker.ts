@@ -197,6 +197,7 @@ function holdBody(id: Hold["id"], grant: Hold["grant"], kind: Hold["kind"]): Hol
     requestedAt: toTimestamp(START),
     firesAt: null,
     expiresAt: toTimestamp(START + 7 * 86_400_000),
+    endedAt: null,
     missing: [{ kind: "delay", message: "a delay of 48h", until: null, delaySeconds: 172_800 }],
     approvals: [],
     outcome: null,

@@ -94,6 +94,7 @@ export function answerWith(
       requestedAt: "2026-11-22T11:57:00.000Z",
       firesAt: "2026-11-24T11:12:00.000Z",
       expiresAt: "2026-12-01T12:00:00.000Z",
+      endedAt: null,
       missing: [{ kind: "delay", message: "its delay of 48h", until: null, delaySeconds: 172_800 }],
       approvals: [
         { person: "dba-1", teams: ["dba"], decision: "approve", at: "2026-11-22T11:58:00.000Z", counts: false },

@@ -37,11 +37,16 @@ const pair = makeKeyPair("backup-1", "ES256");
 const agent = { ...makeAgent("backup-1", {}), keys: [publicMembers(pair)] };
 let received: string[] = [];
 let holds = 0;
+let refusal: object | null = null;
 const broker = createServer((req, res) => {
   let body = "";
   req.setEncoding("utf8").on("data", (text: string) => (body += text));
   req.on("end", () => {
     received.push(body);
+    if (refusal !== null) {
+      res.writeHead(403, { "Content-Type": "application/problem+json" }).end(JSON.stringify(refusal));
+      return;
+    }
     const answer = { attestations: [ATTESTATION], holds };
     res.writeHead(201, { "Content-Type": "application/json" }).end(JSON.stringify(answer));
   });
@@ -59,6 +64,7 @@ afterAll(() => {
 beforeEach(() => {
   received = [];
   holds = 0;
+  refusal = null;
 });
 
 async function run(...argv: readonly string[]) {
@@ -124,6 +130,17 @@ describe("valetkey attest", () => {
     expect(stdout).toMatch(/attestation +att_01JD3V9K2M8Q5R7T9W1X3Z5B7D\n/);
     expect(stdout).toMatch(/location +account=shop-backups volume=b-77\n/);
     expect(stdout).toContain(`accepted; ${text}\n`);
+  });
+
+  it("tells an agent that may not attest what its definition lacks, not what a person lacks", async () => {
+    const message = "backup-1 is not registered to attest: it has no attests";
+    const reasons = [{ code: "power_missing", message, rule: "agent backup-1" }];
+    refusal = { type: "about:blank", title: "t", status: 403, code: "power_missing", detail: message, reasons };
+    const { failure } = await run(...GOOD);
+    expect(failure).toMatchObject({ exitCode: 1, message: expect.stringContaining(message) });
+    expect(failure?.message).toMatch(/`attests` in its `kind: Agent`.*covers shop:volume\/vol_1/);
+    expect(failure?.message).not.toContain("person who has the power");
+    expect((await run(...GOOD, "--json")).failure).toMatchObject({ name: "RefusedError", code: "power_missing" });
   });
 
   it("prints what was answered as JSON", async () => {

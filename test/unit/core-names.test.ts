@@ -173,8 +173,10 @@ describe("a duration", () => {
     expect(parseDurationSeconds(text)).toBeNull();
   });
 
-  it("is written in the largest unit that is exact", () => {
-    expect([900, 90, 86_400, 3600, 86_460].map(formatDuration)).toEqual(["15m", "90s", "1d", "1h", "1441m"]);
+  it("is written in the largest unit that is exact, one or two days as hours", () => {
+    const seconds = [900, 90, 86_400, 3600, 86_460, 172_800, 259_200, 604_800, 90_000];
+    const words = ["15m", "90s", "24h", "1h", "1441m", "48h", "3d", "7d", "25h"];
+    expect(seconds.map(formatDuration)).toEqual(words);
   });
 });
 

@@ -14,7 +14,7 @@ describe("requirements in words", () => {
       window: { days: ["mon", "tue"], from: "09:00", to: "17:00", zone: "Europe/Berlin" },
     });
     expect(requirementsText(all)).toBe(
-      "2 approvals from oncall, dba (counted per team), a delay of 2d, a restore-tested backup at most 1d old, apart from volume, a reason, hours of 09:00 to 17:00 (mon tue) in Europe/Berlin",
+      "2 approvals from oncall, dba (counted per team), a delay of 48h, a restore-tested backup at most 24h old, apart from volume, a reason, hours of 09:00 to 17:00 (mon tue) in Europe/Berlin",
     );
     expect(requirementsText(makeRequirements({ reason: true }))).toBe("a reason");
   });

@@ -103,11 +103,31 @@ describe("requires", () => {
 
   it("does not load with an empty window", () => {
     const problems = problemsOf(buildWith(withRequires("{ window: {} }")));
-    expect(problems.map((problem) => /window\.(\w+): expected text/.exec(problem)?.[1])).toEqual([
+    expect(problems.map((problem) => /window\.(\w+): expected an? .*'/.exec(problem)?.[1])).toEqual([
       "from",
       "to",
       "zone",
     ]);
+  });
+
+  it.each([
+    [
+      "a delay in words",
+      "{ delay: 2 days }",
+      "delay: expected a duration like '90s', '15m' or '48h', found \"2 days\"",
+    ],
+    ["a delay without a unit", "{ delay: 48 }", "delay: expected a duration like '90s', '15m' or '48h', found 48"],
+    ["a day in full", window(", days: [monday]"), 'such as [mon, fri], found "monday"'],
+    ["a day that is no list", window(", days: mon"), 'such as [mon, fri], found "mon"'],
+    ["a time as a number", window().replace('"09:00"', "900"), "from: expected a time like '09:00', found 900"],
+    [
+      "no end",
+      window().replace(' to: "17:00",', ""),
+      "to: expected a time like '17:00', at most '24:00', found nothing",
+    ],
+    ["a city alone", window().replace("Europe/", ""), "`zone` as an IANA name like 'Europe/Berlin' or 'UTC'"],
+  ])("says with an example what was expected in place of %s", (_what, requires, message) => {
+    expect(problemsOf(buildWith(withRequires(requires)))).toEqual([expect.stringContaining(message)]);
   });
 
   it("does not load with fewer people than teams that must each sign (rule 20)", () => {

@@ -2,6 +2,7 @@
 
 import type { JWK } from "jose";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { makeId } from "../../src/core/ids.ts";
 import { type Client, createClient, HoldEndedError, OutcomeGoneError, RefusedError } from "../../src/sdk/client.ts";
 import { type HeldBroker, openHeldBroker, ORIGIN, outcomeOf, problem, recordOf } from "../support/held-broker.ts";
 import { makeCallerKey } from "../support/signed-feed.ts";
@@ -41,9 +42,25 @@ describe("a hold", () => {
   });
 
   it("of another agent is not found", async () => {
-    await expect(client.hold("hld_of_another")).rejects.toMatchObject({ name: "RefusedError", status: 404 });
-    await expect(client.hold("..")).rejects.toThrow(/needs a value/);
+    const other = makeId("hld", 0, "0000000000000009");
+    await expect(client.hold(other)).rejects.toMatchObject({ name: "RefusedError", status: 404 });
   });
+
+  it.each([
+    ["bad id", "another text"],
+    ["..", "another text"],
+    ["", "another text"],
+    ["grt_01JD3V9K2M8Q5R7T9W1X3Z5B7D", "the id of a grant"],
+    // Of callers without types.
+    [undefined as unknown as string, "undefined"],
+  ])(
+    "by no hold's id, %j, is refused at once: nothing is asked, and what was given is not repeated",
+    async (given, found) => {
+      const message = `expected the id of a hold like 'hld_01J…', found ${found}; a held grant has it as its \`hold\``;
+      await expect(client.hold(given)).rejects.toMatchObject({ name: "ValetkeyError", message });
+      expect(broker.calls).toEqual([]);
+    },
+  );
 
   it("can be cancelled until it fires, and says so where it is too late", async () => {
     const hold = await client.hold(id);

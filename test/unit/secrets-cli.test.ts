@@ -27,7 +27,10 @@ const ANSWER = {
   createdAt: "2026-11-22T10:00:00.000Z",
   createdBy: "admin-1",
   upstreams: ["shop"],
+  webhooks: [],
 };
+
+let answer = ANSWER;
 
 const folder = mkdtempSync(join(tmpdir(), "valetkey-secrets-cli-"));
 let received: { method: string; url: string; body: string }[] = [];
@@ -36,7 +39,7 @@ const broker = createServer((req, res) => {
   req.setEncoding("utf8").on("data", (text: string) => (body += text));
   req.on("end", () => {
     received.push({ method: req.method ?? "", url: req.url ?? "", body });
-    const json = req.method === "GET" ? { secrets: [ANSWER] } : ANSWER;
+    const json = req.method === "GET" ? { secrets: [answer] } : answer;
     res.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(json));
   });
 });
@@ -52,7 +55,10 @@ afterAll(() => {
   broker.close();
   rmSync(folder, { recursive: true, force: true });
 });
-beforeEach(() => void (received = []));
+beforeEach(() => {
+  received = [];
+  answer = ANSWER;
+});
 
 async function run(argv: readonly string[], input: { stdin?: string | Uint8Array; tty?: boolean } = {}) {
   let stdout = "";
@@ -165,7 +171,7 @@ describe("valetkey secrets put", () => {
 describe("valetkey secrets list and delete", () => {
   it("list what is there, as a table and as JSON", async () => {
     const { stdout } = await run(["secrets", "list", "--as", "admin-1"]);
-    expect(stdout).toMatch(/^NAME +SOURCE +VERSION +ORIGINS +UPSTREAMS +SINCE +BY\ngithub +sealed +3 +https:/);
+    expect(stdout).toMatch(/^NAME +SOURCE +VERSION +ORIGINS +USED BY +SINCE +BY\ngithub +sealed +3 +https:/);
     const { stdout: json } = await run(["secrets", "list", "--as", "admin-1", "--json"]);
     expect(JSON.parse(json)).toEqual({ secrets: [ANSWER] });
   });
@@ -175,6 +181,16 @@ describe("valetkey secrets list and delete", () => {
     expect(received[0]).toMatchObject({ method: "DELETE", url: "/v1/secrets/github", body: "" });
     expect(stdout).toBe("forgotten: github\ncalls to shop are refused until it is put again\n");
     expect(stderr).toContain("revoke it there too");
+  });
+
+  it("of a webhook alone do not look unused", async () => {
+    answer = { ...ANSWER, upstreams: [], webhooks: ["pager"] };
+    expect((await run(["secrets", "list", "--as", "admin-1"])).stdout).toContain("webhook pager");
+    const put = await run(PUT, { stdin: VALUE });
+    expect(put.stdout).toMatch(/used by +webhook pager/);
+    expect(put.stderr).not.toContain("uses it yet");
+    const { stdout } = await run(["secrets", "delete", "github", "--as", "admin-1"]);
+    expect(stdout).toMatch(/pager is told nothing until it is put again/);
   });
 
   it.each(["put", "list", "delete"])("%s --help has an example", async (verb) => {

@@ -110,8 +110,8 @@ describe("a root credential", () => {
       createdBy: "admin-1",
     };
     expect(again.secrets.list()).toEqual([
-      { name: "a", upstreams: [], ...facts },
-      { name: "b", upstreams: ["shop"], ...facts },
+      { name: "a", upstreams: [], webhooks: [], ...facts },
+      { name: "b", upstreams: ["shop"], webhooks: [], ...facts },
     ]);
   });
 
@@ -300,7 +300,7 @@ describe("a policy (rule 26)", () => {
         detail: expect.stringMatching(/webhook pager.*api/),
       });
       expect(port.commands).toEqual([]);
-      expect((await put([API])).upstreams).toEqual([]);
+      expect(await put([API])).toMatchObject({ upstreams: [], webhooks: ["pager"] });
     });
   });
 });

@@ -160,7 +160,70 @@ describe("a request as a person reads it", () => {
 
   it("says that characters beyond ASCII can look like others", () => {
     const body = '{"volumeId":"v\u043El"}';
-    expect(shown(answerWith({ body, document: { subject: callWith(body) } }))).toContain("1 characters beyond ASCII");
+    expect(shown(answerWith({ body, document: { subject: callWith(body) } }))).toContain(
+      "it has 1 character beyond ASCII",
+    );
+  });
+
+  it("says that a delay runs from the request where nobody has to sign", () => {
+    const { requires } = documentWith().demands[0] ?? expect.unreachable();
+    const unsigned = { permissions: [PERMISSION], requires: { ...requires, approvals: null } };
+    expect(shown(answerWith({ document: { demands: [unsigned] } }))).toContain("a delay of 48h after the request,");
+    // One delay for all of it: signatures of another demand begin it.
+    const demands = [unsigned, { permissions: [PERMISSION], requires: { ...requires, delaySeconds: null } }];
+    expect(shown(answerWith({ document: { demands } }))).toContain("a delay of 48h after the last signature,");
+  });
+
+  describe("of a backup that counts today", () => {
+    const FRESH = "2026-11-22T11:50:00.000Z";
+    const told = (hold: object, takenAt = FRESH, fault: string | null = null): string => {
+      const { hold: own, backups } = answerWith();
+      const rest = { hold: { ...own, ...hold }, backups: backups.map((backup) => ({ ...backup, takenAt, fault })) };
+      return shown(answerWith({ rest })).replaceAll(/\n {15}/g, "");
+    };
+    const LATE = "it counts, and will be too old when this fires: a newer one is needed, taken after ";
+
+    it("says that it will be too old where the delay that is left is longer than it may be old", () => {
+      expect(told({})).toContain(`${LATE}2026-11-23T12:00:00.000Z`);
+      const running = [{ kind: "delay", message: "x", until: "2026-11-23T18:00:00.000Z", delaySeconds: 172_800 }];
+      const soon = { firesAt: "2026-11-23T18:00:00.000Z", missing: running };
+      expect(told(soon)).toContain(`${LATE}2026-11-22T18:00:00.000Z`);
+      const hours = [...running, { kind: "window", message: "x", opensAt: "2026-11-24T08:00:00.000Z" }];
+      expect(told({ firesAt: null, missing: hours })).toContain(`${LATE}2026-11-23T08:00:00.000Z`);
+    });
+
+    it("says nothing of it where it is still fresh then, does not count anyway, or all is over", () => {
+      const missing = [{ kind: "delay", message: "x", until: "2026-11-23T11:50:00.000Z", delaySeconds: 86_400 }];
+      const firesAt = "2026-11-23T11:50:00.000Z";
+      expect(told({ firesAt, missing })).toMatch(/it counts$/m);
+      expect(told({ firesAt, missing }, "2026-11-22T11:49:59.999Z")).toContain(`${LATE}${FRESH}`);
+      expect(told({}, FRESH, "it is elsewhere")).not.toContain("too old");
+      expect(told({ state: "done", firesAt: null, missing: [] })).not.toContain("too old");
+    });
+
+    it("can be told of any times that a broker answers", () => {
+      const seconds = fc.maxSafeInteger();
+      fc.assert(
+        fc.property(seconds, seconds, (delaySeconds, maxAgeSeconds) => {
+          const { requires } = documentWith().demands[0] ?? expect.unreachable();
+          const backup = { maxAgeSeconds, separateFrom: ["volume"], restoreTested: false };
+          const demands = [{ permissions: [PERMISSION], requires: { ...requires, backup } }];
+          const { hold, backups } = answerWith();
+          const missing = [{ kind: "delay", message: "x", until: null, delaySeconds }];
+          const rest = { hold: { ...hold, missing }, backups: backups.map((one) => ({ ...one, fault: null })) };
+          expect(shown(answerWith({ document: { demands }, rest }))).toContain("it counts");
+        }),
+      );
+    });
+  });
+
+  it("says when and by whom it ended", () => {
+    const { hold } = answerWith();
+    const ended = { state: "cancelled", endedBy: "security-1", endedAt: "2026-11-22T10:00:00.000Z" };
+    const text = shown(answerWith({ rest: { hold: { ...hold, ...ended, missing: [], firesAt: null } } }));
+    expect(text).toMatch(/^ {2}state {8}cancelled by security-1$/m);
+    expect(text).toMatch(/^ {2}ended {8}2h ago, 2026-11-22T10:00:00\.000Z$/m);
+    expect(shown(answerWith())).not.toMatch(/^ {2}ended/m);
   });
 
   it("names every requirement and every backup, and says where none was looked for", () => {
