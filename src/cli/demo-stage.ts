@@ -1,9 +1,8 @@
 // Sets the demo's stage: a stand-in of the provider, and a broker of its own whose policy is the shipped one with the
 // stand-in's address in place of the real one. Everything lives in one folder and on loopback, and ends with `cleanup`.
 
-import { appendFile, cp, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { GraphqlUpstream, ScopeSet } from "../scopes/scope-set.ts";
 import { type ApiClient, createApiClient } from "../sdk/api-client.ts";
 import { loadKey } from "../sdk/load-key.ts";
@@ -13,6 +12,8 @@ import { createStoryClock, type StoryClock } from "./demo-clock.ts";
 import { createDemoPeople, type DemoPeople } from "./demo-people.ts";
 import { openProvider, type Provider, PROVIDER_PATH } from "./demo-provider.ts";
 import { PROVIDER } from "./demo-provider-account.ts";
+// The policy as it is shipped, within the build: people edit scopes/, and the story is about what stood there at first.
+import shippedPolicy from "./demo-policy.json" with { type: "json" };
 import type { Reached } from "./demo-story.ts";
 import { STATE_FOLDER } from "./environment.ts";
 import { refused } from "./failure.ts";
@@ -60,9 +61,6 @@ export interface Stage {
   countReached(): Reached;
 }
 
-/** The sample that is shipped, seen from `src/cli` and from `dist/cli` alike. */
-const SHIPPED_SCOPES = fileURLToPath(new URL("../../scopes", import.meta.url));
-
 export async function openStage(
   { openBroker, clock: realClock }: Pick<Surroundings, "openBroker" | "clock">,
   folder: string,
@@ -75,7 +73,10 @@ export async function openStage(
   const otherOrigin = provider.url.replace("127.0.0.1", "localhost");
 
   const scopes = join(folder, "scopes");
-  await cp(SHIPPED_SCOPES, scopes, { recursive: true });
+  for (const [path, text] of Object.entries(shippedPolicy)) {
+    await mkdir(dirname(join(scopes, path)), { recursive: true });
+    await writeFile(join(scopes, path), text);
+  }
   const pack = join(scopes, "upstreams", `${CAST.upstream}.yaml`);
   await writeFile(pack, pointAt([provider.url, otherOrigin], await readFile(pack, "utf8")));
   const people = join(scopes, "people.yaml");

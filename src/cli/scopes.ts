@@ -9,9 +9,10 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import type { Decision } from "../policy/decision.ts";
 import { decide } from "../policy/decide.ts";
 import { foresee } from "../policy/find-unmet.ts";
+import { warnOfHolds } from "../policy/hold-warnings.ts";
 import { emitSchemas } from "../scopes/documents.ts";
 import { listUnclassified } from "../scopes/graphql.ts";
-import { loadScopes } from "../scopes/load.ts";
+import { loadScopes, loadWithDocuments } from "../scopes/load.ts";
 import { formatProblem } from "../scopes/problem.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import { type Context, type OutputOptions, withExamples, withJsonOption } from "./context.ts";
@@ -69,24 +70,25 @@ export function addScopesCommands(program: Command, context: Context): void {
 }
 
 async function checkScopes(context: Context, folder: string | undefined, options: OutputOptions): Promise<void> {
-  const { terminal } = context;
+  const { surroundings, terminal } = context;
   const path = await scopesFolder(context, folder);
-  const loaded = await loadScopes(path);
+  const loaded = await loadWithDocuments(path);
   if ("problems" in loaded) {
     context.exitCode = EXIT.refused;
     if (options.json === true) return terminal.json({ ok: false, problems: loaded.problems });
     for (const problem of loaded.problems) terminal.line(formatProblem(problem));
     return terminal.remark(`${count(loaded.problems.length, "problem")}; the broker would refuse this policy`);
   }
-  const { set } = loaded;
+  const { documents, set } = loaded;
+  const warnings = [...set.warnings, ...warnOfHolds(documents, set, surroundings.clock.now())];
   const unclassified = findUnclassified(set);
   if (options.json === true) {
     const counts = countDocuments(set);
-    return terminal.json({ ok: true, digest: set.digest, counts, warnings: set.warnings, unclassified });
+    return terminal.json({ ok: true, digest: set.digest, counts, warnings, unclassified });
   }
   terminal.line(styled("green", "ok"), `: ${summarise(set)}`);
   terminal.line("digest ", set.digest);
-  for (const warning of set.warnings) terminal.line(styled("yellow", "warning"), `: ${warning}`);
+  for (const warning of warnings) terminal.line(styled("yellow", "warning"), `: ${warning}`);
   for (const [upstream, names] of Object.entries(unclassified)) {
     terminal.line(
       `${upstream}: ${count(names.length, "operation")} of its schema that no rule classifies; new ones are refused, never guessed`,

@@ -103,7 +103,7 @@ function findTooFew(
   const who = able.map(({ person, teams }) => `${person} (${teams.join(", ")})`);
   const wanted = `${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")}${perTeam ? ", each of them represented," : ""}`;
   const next = "somebody more in these teams needs the power approve and a key";
-  return `${wanted} must sign, and beside ${owner}, who owns ${name}, there ${able.length === 1 ? "is" : "are"} ${listText(who, "nobody")} who may: ${next}`;
+  return `${wanted} must sign, and beside ${owner}, who owns ${name}, there ${able.length > 1 ? "are" : "is"} ${listText(who, "nobody")} who may: ${next}`;
 }
 
 /** True where the hours of all demands are never open together. */

@@ -3,25 +3,43 @@
 
 import { Worker } from "node:worker_threads";
 import type { WorkerAnswer } from "./parse-worker.ts";
+import type { ParsedDocument } from "./parsed-document.ts";
 import type { Problem } from "./problem.ts";
 import type { ScopeSet } from "./scope-set.ts";
 
 const TIMEOUT_MS = 30_000;
 const MAX_HEAP_MB = 1024;
 
+interface Loaded {
+  readonly set: ScopeSet;
+  readonly namedFiles: readonly string[];
+}
+interface NotLoaded {
+  readonly problems: readonly Problem[];
+  readonly namedFiles: readonly string[];
+}
+
 /** `namedFiles`: files that were read because documents name them, missing ones included. */
-export type LoadResult =
-  | { readonly set: ScopeSet; readonly namedFiles: readonly string[] }
-  | { readonly problems: readonly Problem[]; readonly namedFiles: readonly string[] };
+export type LoadResult = Loaded | NotLoaded;
 
 /** Never rejects: a folder that cannot be loaded has problems. */
 export async function loadScopes(folder: string): Promise<LoadResult> {
+  const loaded = await loadWithDocuments(folder);
+  // A broker that keeps the set must not keep the documents.
+  return "problems" in loaded ? loaded : { set: loaded.set, namedFiles: loaded.namedFiles };
+}
+
+/** The same with what the set was built from, for those who look closer than a decision does. */
+export async function loadWithDocuments(
+  folder: string,
+): Promise<(Loaded & { readonly documents: readonly ParsedDocument[] }) | NotLoaded> {
   const parsing = parseInWorker(folder);
   // While the worker is at it: the schemas take as long to load here as there.
   const { buildScopeSet } = await import("./build.ts");
   const answer = await parsing;
   if ("problems" in answer) return answer;
-  return { ...buildScopeSet(answer.documents), namedFiles: answer.namedFiles };
+  const { documents, namedFiles } = answer;
+  return { ...buildScopeSet(documents), documents, namedFiles };
 }
 
 async function parseInWorker(folder: string): Promise<WorkerAnswer> {

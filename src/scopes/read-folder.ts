@@ -53,12 +53,14 @@ export interface YamlFiles {
   readonly problems: Problem[];
 }
 
-export function listYamlFiles(folder: string): YamlFiles {
+/** `onFolder` hears of each folder before it is read. */
+export function listYamlFiles(folder: string, onFolder: (path: string) => void = () => undefined): YamlFiles {
   const found: string[] = [];
   const problems: Problem[] = [];
   let entries = 0;
   const visit = (path: string, depth: number): void => {
     let names: Dirent[];
+    onFolder(path);
     try {
       names = readdirSync(path, { withFileTypes: true });
     } catch (error) {

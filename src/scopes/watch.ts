@@ -2,7 +2,7 @@
 // settled (semantics, rule 34). A file event only hurries it: a slow poll finds what events miss. One load at a time.
 
 import { createHash, type Hash } from "node:crypto";
-import { createReadStream, type FSWatcher, watch } from "node:fs";
+import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { loadScopes, type LoadResult } from "./load.ts";
@@ -11,6 +11,7 @@ import { MAX_FILE_BYTES } from "./parse.ts";
 import { formatProblem, type Problem } from "./problem.ts";
 import { listYamlFiles } from "./read-folder.ts";
 import type { ScopeSet } from "./scope-set.ts";
+import { type FoldersWatch, watchFolders } from "./watch-folders.ts";
 
 const SETTLE_MS = 2000;
 const POLL_MS = 30_000;
@@ -83,18 +84,18 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
   }
 
   async function settleAndLoad(): Promise<ReloadOutcome> {
-    let before = await readStamp(folder, namedFiles);
+    let before = await readStamp(folder, namedFiles, folders);
     if (before === handled && callers.length === 0) return "unchanged";
     for (let reads = 0; !closed; reads++) {
       const hurried = callers.length > 0 && reads < MAX_HURRIED_READS;
       if (!hurried) await pause(settleMs);
-      const settled = await readStamp(folder, namedFiles);
+      const settled = await readStamp(folder, namedFiles, folders);
       if (settled === before) {
         served = callers.length;
         const result = await load(folder);
         const sameFiles = result.namedFiles.join("\0") === namedFiles.join("\0");
         namedFiles = result.namedFiles;
-        const after = await readStamp(folder, namedFiles);
+        const after = await readStamp(folder, namedFiles, folders);
         // Files that were not known before have not been seen unchanged yet.
         if (sameFiles && after === settled) return await handOver(result, after);
         before = after;
@@ -139,7 +140,7 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
     for (const tell of callers.splice(0)) tell("closed");
   }
 
-  const watcher = openWatcher(folder, () => {
+  const folders = watchFolders(folder, () => {
     nudged = true;
     // Content that is settling needs its whole time: only the wait between polls is cut short.
     if (polling) waiting.abort();
@@ -156,28 +157,16 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
     },
     async close() {
       closed = true;
-      watcher?.close();
       waiting.abort();
       await finished;
+      folders.close();
     },
   };
 }
 
-/** Null where the system cannot watch: polling remains. */
-function openWatcher(folder: string, onEvent: () => void): FSWatcher | null {
-  try {
-    const watcher = watch(folder, { recursive: true, persistent: false }, onEvent);
-    // Too many watches, or the folder went away: polling remains.
-    watcher.on("error", () => watcher.close());
-    return watcher;
-  } catch {
-    return null;
-  }
-}
-
 /** SHA-256 over every file's path and bytes; what cannot be read stands there as its fault. */
-async function readStamp(folder: string, namedFiles: readonly string[]): Promise<string> {
-  const { paths, problems } = listYamlFiles(folder);
+async function readStamp(folder: string, namedFiles: readonly string[], folders: FoldersWatch): Promise<string> {
+  const { paths, problems } = folders.follow((onFolder) => listYamlFiles(folder, onFolder));
   const hash = createHash("sha256");
   for (const problem of problems) hash.update(`problem ${formatProblem(problem)}\0`);
   for (const path of paths) await hashFile(hash, path, MAX_FILE_BYTES);

@@ -1,8 +1,10 @@
 // The whole story through the built command, as `npm run demo` runs it, and that it cannot pass where it did not happen.
 
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { createStoryClock } from "../../src/cli/demo-clock.ts";
 import { createStory, type Reached } from "../../src/cli/demo-story.ts";
@@ -10,6 +12,8 @@ import { runProgram } from "../../src/cli/program.ts";
 import { startBroker } from "../../src/compose.ts";
 import { readServerConfig } from "../../src/config.ts";
 import { systemClock } from "../../src/core/clock.ts";
+import { ROOT } from "../support/generate.ts";
+import { newKey } from "../support/scopes-text.ts";
 import { makeFolder, runMain } from "./cli-run.ts";
 
 interface Told {
@@ -101,6 +105,22 @@ describe("the demo", () => {
       expect(steps.map(({ chapter }) => chapter[0]).join("")).toMatch(/^1+2+34+5+6+7+8+$/);
     },
   );
+
+  it("plays on the policy as it was shipped, whatever became of scopes/", { timeout: 60_000 }, async () => {
+    const folder = await makeFolder();
+    for (const part of ["dist", "scopes", "package.json"])
+      await cp(join(ROOT, part), join(folder, part), { recursive: true });
+    await symlink(join(ROOT, "node_modules"), join(folder, "node_modules"));
+    const scopes = join(folder, "scopes");
+    await editing("people.yaml", "keys: [{ file: ../.valetkey/keys/dba-1.pub.jwk }]", `keys: [${newKey()}]`)(scopes);
+    await editing("roles.yaml", "name: volume-keeper", "name: somebody-else")(scopes);
+    const cwd = join(folder, "work");
+    await mkdir(cwd);
+    const argv = [join(folder, "dist", "main.js"), "demo", "--json"];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, argv, { cwd, env: { TMPDIR: cwd } });
+    expect(stderr).toBe("");
+    expect(parseTold(stdout)).toMatchObject({ ok: true });
+  });
 
   it.each(BROKEN)("exits 1 where %s", { timeout: 60_000 }, async (_, spoil, told) => {
     const { code, steps } = await playOn(spoil);

@@ -1,7 +1,7 @@
-// Makes the documents that are derived from source: docs/openapi.json and docs/schemas/. `npm run generate` writes
-// them, a test compares them; nobody edits them by hand.
+// Makes what is derived from source: docs/openapi.json, docs/schemas/, and the policy that the demo plays on, which is
+// scopes/ as it is shipped. `npm run generate` writes them, a test compares them; nobody edits them by hand.
 
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { makeOpenApi } from "../../src/api/openapi.ts";
 import { emitSchemas } from "../../src/scopes/documents.ts";
@@ -14,7 +14,21 @@ export function generatedFiles(): ReadonlyMap<string, string> {
   const schemas = Object.entries(emitSchemas()).map(
     ([name, schema]) => [`docs/schemas/${name}`, toText(schema)] as const,
   );
-  return new Map([["docs/openapi.json", toText(makeOpenApi(VERSION))], ...schemas]);
+  return new Map([
+    ["docs/openapi.json", toText(makeOpenApi(VERSION))],
+    ["src/cli/demo-policy.json", toText(readShippedPolicy())],
+    ...schemas,
+  ]);
+}
+
+/** Path below scopes/ to text. */
+function readShippedPolicy(): Readonly<Record<string, string>> {
+  const folder = join(ROOT, "scopes");
+  const paths = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((path) => /\.ya?ml$/.test(path))
+    .map((path) => path.replaceAll("\\", "/"))
+    .toSorted();
+  return Object.fromEntries(paths.map((path) => [path, readFileSync(join(folder, path), "utf8")]));
 }
 
 function toText(document: unknown): string {

@@ -54,7 +54,10 @@ function createTime() {
     await reach(milliseconds);
     pending?.end();
   };
-  return { wait, reach, pass };
+  /** For a test that is not about settling: only polls are waited for. */
+  const waitForPolls = (milliseconds: number, signal: AbortSignal): Promise<void> =>
+    milliseconds === SETTLE_MS ? Promise.resolve() : wait(milliseconds, signal);
+  return { wait, waitForPolls, reach, pass };
 }
 
 export interface Watched {
@@ -67,7 +70,13 @@ export interface Watched {
 /** Comes back while it waits for the next poll, which only the test can let come. */
 export async function startWatch(
   folder: string,
-  onChange: (change: ScopesChange) => void | Promise<void> = () => undefined,
+  {
+    onChange = () => undefined,
+    settlesAtOnce = false,
+  }: {
+    readonly onChange?: ((change: ScopesChange) => void | Promise<void>) | undefined;
+    readonly settlesAtOnce?: boolean;
+  } = {},
 ): Promise<Watched> {
   const loaded = await loadScopes(folder);
   if ("problems" in loaded) throw new Error("expected a set");
@@ -84,9 +93,9 @@ export async function startWatch(
     onFailure: (error) => failures.push(error),
     settleMs: SETTLE_MS,
     pollMs: POLL_MS,
-    wait: time.wait,
+    wait: settlesAtOnce ? time.waitForPolls : time.wait,
   });
-  await time.pass(SETTLE_MS);
+  if (!settlesAtOnce) await time.pass(SETTLE_MS);
   await time.reach(POLL_MS);
   return { time, changes, failures, watch };
 }

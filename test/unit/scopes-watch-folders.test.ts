@@ -4,11 +4,11 @@ import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { ScopesWatch } from "../../src/scopes/watch.ts";
+import { MAX_WATCHED, watchFolders } from "../../src/scopes/watch-folders.ts";
 import {
   environment,
   makeWatchedFolder,
   POLL_MS,
-  SETTLE_MS,
   startWatch,
   type WatchedFolder,
   writeBase,
@@ -39,20 +39,17 @@ function link(path: string, target: string): void {
 async function watchIt(prepare: (at: WatchedFolder) => string | void = () => undefined) {
   made = makeWatchedFolder();
   const folder = prepare(made) ?? made.folder;
-  const { time, changes, watch } = await startWatch(folder);
+  const { time, changes, watch } = await startWatch(folder, { settlesAtOnce: true });
   open = watch;
   const taken = async (name: string): Promise<void> => {
-    const before = changes.length;
-    // While content still changes it settles again, as often as it takes.
     await vi.waitFor(
-      async () => {
-        await time.pass(SETTLE_MS);
-        expect(changes.length).toBeGreaterThan(before);
+      () => {
+        const last = changes.at(-1);
+        expect(last !== undefined && "set" in last ? [...last.set.environments.keys()] : last).toContain(name);
       },
       { timeout: 10_000, interval: 5 },
     );
-    const last = changes.at(-1);
-    expect(last !== undefined && "set" in last ? [...last.set.environments.keys()] : last).toContain(name);
+    // What changes after this, only an event can tell.
     await time.reach(POLL_MS);
   };
   return { at: made, folder, taken };
@@ -155,6 +152,39 @@ describe("events of a watched folder", () => {
     await taken("v2");
     replace(join(at.root, "v2", "scopes", "x.yaml"), environment("v3"));
     await taken("v3");
+  });
+});
+
+describe("watchFolders", () => {
+  it("watches a bounded number of folders", async () => {
+    made = makeWatchedFolder();
+    const { folder } = made;
+    const paths = Array.from({ length: MAX_WATCHED + 1 }, (_, index) => join(folder, String(index)));
+    for (const path of paths) mkdirSync(path);
+    let events = 0;
+    const folders = watchFolders(folder, () => events++);
+    try {
+      folders.follow((onFolder) => paths.forEach(onFolder));
+      // The system tells of them in this order.
+      for (const path of [paths.at(-1) ?? "", paths[0] ?? ""]) mkdirSync(join(path, "inner"));
+      await vi.waitFor(() => expect(events).toBeGreaterThan(0), { timeout: 10_000, interval: 5 });
+      expect(events).toBe(1);
+    } finally {
+      folders.close();
+    }
+  });
+
+  it("gives what the walk gives where nothing can be watched", () => {
+    made = makeWatchedFolder();
+    const missing = join(made.root, "no", "such", "folder");
+    const folders = watchFolders(missing, () => undefined);
+    expect(
+      folders.follow((onFolder) => {
+        onFolder(missing);
+        return "walked";
+      }),
+    ).toBe("walked");
+    folders.close();
   });
 });
 

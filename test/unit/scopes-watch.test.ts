@@ -34,7 +34,7 @@ function write(name: string, text: string): void {
 }
 
 async function start(onChange?: (change: ScopesChange) => void | Promise<void>): Promise<Watched> {
-  const watched = await startWatch(made.folder, onChange);
+  const watched = await startWatch(made.folder, { onChange });
   open = watched.watch;
   return watched;
 }
