@@ -10,6 +10,7 @@ import { PassThrough } from "node:stream";
 import { Command } from "commander";
 import { exportJWK, generateKeyPair } from "jose";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { SecretAnswer } from "../../src/api/secrets.ts";
 import { createContext } from "../../src/cli/context.ts";
 import { CommandFailure } from "../../src/cli/failure.ts";
 import { addSecretsCommands } from "../../src/cli/secrets.ts";
@@ -19,7 +20,7 @@ import { systemClock } from "../../src/core/clock.ts";
 const API = "https://api.example.com";
 const UPLOADS = "https://uploads.example.com";
 const VALUE = "the-root-credential";
-const ANSWER = {
+const ANSWER: SecretAnswer = {
   name: "github",
   source: "sealed",
   version: 3,
