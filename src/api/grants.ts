@@ -88,6 +88,8 @@ export const DecisionAnswer = z.object({
   /** What it would wait for; empty unless held. */
   demands: z.array(Demand).readonly(),
   reasons: z.array(ReasonBody).readonly(),
+  /** Behind the gateway: what each call waits for, and why it could never be made; null where calls go through at once. */
+  calls: z.object({ demands: z.array(Demand).readonly(), reasons: z.array(ReasonBody).readonly() }).nullable(),
   policyDigest: z.string(),
 });
 export type DecisionAnswer = z.infer<typeof DecisionAnswer>;

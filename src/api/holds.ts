@@ -177,6 +177,10 @@ export type Backup = z.infer<typeof Backup>;
 export const HoldAnswer = z.object({
   hold: Hold,
   document: HoldDocument,
+  /** Why the person who reads this could not sign it today; null where they can, and for an agent. */
+  ineligible: z.string().nullable(),
+  /** The policy in force is another than at the request: what of it then differs makes this stale when it fires. */
+  policyChanged: z.boolean(),
   /** The exact body, as text; null where there is none. Its SHA-256 is in the document. */
   body: z.string().nullable(),
   /** The newest of each resource first. */

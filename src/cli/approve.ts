@@ -85,7 +85,7 @@ function checkSignable({ id, state }: Hold): void {
   );
 }
 
-/** What the answer tells already. Teams, powers and today's owners it does not: the broker decides. */
+/** What the broker would say, before anybody reads and types for nothing. It decides all the same. */
 function checkMaySign(answer: HoldAnswer, name: string): void {
   const fault = findIneligible(answer, name);
   if (fault === null) return;
@@ -93,13 +93,14 @@ function checkMaySign(answer: HoldAnswer, name: string): void {
   throw refused(`nothing was signed: ${fault}; whoever may stop it does so without a signature: valetkey cancel ${id}`);
 }
 
-function findIneligible({ hold, document: { agents, demands } }: HoldAnswer, name: string): string | null {
+function findIneligible({ hold, ineligible, document: { agents, demands } }: HoldAnswer, name: string): string | null {
   if (agents.some((agent) => agent.name === name)) return `${name} is the agent that asks, and people sign`;
   if (agents.some(({ owner }) => owner === name))
     return `${name} owns the agent that asks, and no owner's signature counts`;
   const signed = hold.approvals.find(({ person }) => person === name);
   if (signed !== undefined) return `${name} has signed this already, at ${signed.at}, and each person counts once`;
-  return demands.every(({ requires }) => requires.approvals === null) ? "it asks for nobody's signature" : null;
+  if (demands.every(({ requires }) => requires.approvals === null)) return "it asks for nobody's signature";
+  return ineligible;
 }
 
 /** The word must be typed, so that no key pressed too often signs. */

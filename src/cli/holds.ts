@@ -97,7 +97,7 @@ function pick(options: ListOptions, names: readonly (keyof ListOptions)[]): Reco
 }
 
 function rowOf(hold: Hold, now: Instant): readonly (Piece | null)[] {
-  const { id, state, agent, operation, permissions, missing } = hold;
+  const { id, state, agent, operation, permissions, missing, why } = hold;
   const what = operation === "grant" ? `grant: ${permissions.map(({ action }) => action).join(", ")}` : operation;
   const where = permissions.map(({ resource, environments }) => `${resource} (${environments.join(", ")})`);
   return [
@@ -106,7 +106,7 @@ function rowOf(hold: Hold, now: Instant): readonly (Piece | null)[] {
     agent,
     showProse(what),
     [...new Set(where)].map(showProse).join("\n"),
-    missing.length === 0 ? null : missing.map((one) => showProse(sayMissing(one))).join("\n"),
+    [...missing.map(sayMissing), ...(state === "ready" && why !== null ? [why] : [])].map(showProse).join("\n") || null,
     sayCountdown(hold, now),
   ];
 }

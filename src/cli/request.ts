@@ -77,7 +77,7 @@ async function request(context: Context, words: readonly string[], options: Requ
   if ("credential" in answer) return printCredential(terminal, answer, options);
   if (options.wait !== true) {
     if (options.json === true) terminal.json(answer);
-    else printHeldGrant(terminal, answer);
+    else printHeldGrant(terminal, answer, options);
     return;
   }
   terminal.remark(`it waits, as hold ${answer.hold.id}:`);
@@ -106,14 +106,15 @@ export function printCredential(terminal: Terminal, answer: GrantAnswer, options
   terminal.line(credential.value);
 }
 
-function printHeldGrant(terminal: Terminal, { grant, hold }: HeldAnswer): void {
+function printHeldGrant(terminal: Terminal, { grant, hold }: HeldAnswer, { as }: BrokerOptions): void {
+  const caller = as === undefined ? "" : ` --as ${as}`;
   printGrant(terminal, grant);
   terminal.line();
   printHold(terminal, hold);
   terminal.line();
   terminal.line("there is no credential yet; the same request with --wait stays until there is one");
-  terminal.line(`look at it with: valetkey holds ${hold.id}`);
-  terminal.line(`stop it with: valetkey cancel ${hold.id}`);
+  terminal.line(`look at it with: valetkey holds ${hold.id}${caller}`);
+  terminal.line(`stop it with: valetkey cancel ${hold.id}${caller}`);
 }
 
 /** An answer to a dry run, or the same from a local decision. */
@@ -125,6 +126,7 @@ interface ShownDecision {
   readonly ttlSeconds: number | null;
   readonly demands: readonly Demand[];
   readonly reasons: readonly ShownReason[];
+  readonly calls: { readonly demands: readonly Demand[]; readonly reasons: readonly ShownReason[] } | null;
 }
 
 /** A decision of which nothing came: a dry run, or `scopes explain`. */
@@ -137,11 +139,18 @@ export function printDecision(terminal: Terminal, answer: ShownDecision): void {
     terminal.line("  upstream: ", answer.upstream ?? "-", `, environment: ${answer.environments.join(", ")}`);
     terminal.line("  ttl: ", `${answer.ttlSeconds ?? 0}s`);
   }
-  for (const { permissions, requires } of demands) {
-    const whose = permissions.map(({ action, resource }) => `${action} ${resource}`);
-    terminal.line(`  waits for ${requirementsText(requires)}: ${whose.join(", ")}`);
-  }
+  for (const line of showDemands("waits for", demands)) terminal.line(line);
   for (const line of formatReasons(answer.reasons)) terminal.line(line);
+  if (answer.calls === null) return;
+  for (const line of showDemands("each call waits for", answer.calls.demands)) terminal.line(line);
+  for (const line of formatReasons(answer.calls.reasons)) terminal.line(line);
+}
+
+function showDemands(what: string, demands: readonly Demand[]): readonly string[] {
+  return demands.map(({ permissions, requires }) => {
+    const whose = permissions.map(({ action, resource }) => `${action} ${resource}`);
+    return `  ${what} ${requirementsText(requires)}: ${whose.join(", ")}`;
+  });
 }
 
 function showOutcome(outcome: ShownDecision["outcome"]): Piece {

@@ -9,6 +9,7 @@ import { parseDurationSeconds } from "../core/duration.ts";
 import type { Decision } from "../policy/decision.ts";
 import { decide } from "../policy/decide.ts";
 import { foresee } from "../policy/find-unmet.ts";
+import { foreseeCalls } from "../policy/foresee-calls.ts";
 import { warnOfHolds } from "../policy/hold-warnings.ts";
 import { emitSchemas } from "../scopes/documents.ts";
 import { listUnclassified } from "../scopes/graphql.ts";
@@ -128,9 +129,11 @@ async function explainRequest(context: Context, words: readonly string[], option
   }
   const { maxTtlSeconds } = await surroundings.readSettings(surroundings.env, surroundings.cwd);
   const asked = { permissions, role: options.role ?? null, ttlSeconds };
+  const now = surroundings.clock.now();
   const decided = decide(asked, agent, loaded.set, { maxTtlSeconds });
-  const decision = foresee(decided, { agent, reason: undefined }, loaded.set, surroundings.clock.now());
-  const answer = { ...flatten(decision), policyDigest: loaded.set.digest };
+  const decision = foresee(decided, { agent, reason: undefined }, loaded.set, now);
+  const calls = foreseeCalls(decision, asked, agent, loaded.set, { maxTtlSeconds }, now);
+  const answer = { ...flatten(decision), calls, policyDigest: loaded.set.digest };
   if (decision.outcome === "refused") context.exitCode = EXIT.refused;
   if (options.json === true) terminal.json(answer);
   else printDecision(terminal, answer);

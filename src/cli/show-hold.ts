@@ -39,6 +39,7 @@ export function showHold(answer: HoldAnswer, now: Instant, columns: number): rea
     "",
     "what the broker says beside it, which is not signed:",
     ...facts(standingFacts(answer.hold, now)),
+    ...facts(policyFacts(answer)),
     ...facts(backupFacts(answer, now)),
     ...facts(otherFacts(answer.others)),
   ];
@@ -189,6 +190,12 @@ function standingFacts(hold: Hold, now: Instant): readonly Fact[] {
     ...(isLive ? [["expires", sayWhen(expiresAt, now, "at once")] as const] : []),
     ...(outcome === null ? [] : [["outcome", sayOutcome(outcome)] as const]),
   ];
+}
+
+/** Only whether anything differs for this one is not known before it fires. */
+function policyFacts({ hold: { state }, policyChanged }: HoldAnswer): readonly Fact[] {
+  if (!policyChanged || !isLiveState(state)) return [];
+  return [["policy", "has changed since it was asked: if that changes this request, it will be stale, not fired"]];
 }
 
 function sayOutcome({ status, body, readable }: NonNullable<Hold["outcome"]>): string {

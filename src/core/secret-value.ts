@@ -10,7 +10,10 @@ const CARRIAGE_RETURN = 13;
 
 /** Why these bytes cannot be a root credential, after the words "the value"; or null. */
 export function findValueFault(bytes: Uint8Array): string | null {
-  if (bytes.length < MIN_SECRET_BYTES) return `has less than ${MIN_SECRET_BYTES} bytes`;
+  if (bytes.length < MIN_SECRET_BYTES)
+    return bytes.length === 0
+      ? "is empty: is the variable or the file there?"
+      : `has less than ${MIN_SECRET_BYTES} bytes`;
   if (bytes.length > MAX_SECRET_BYTES) return `has more than ${MAX_SECRET_BYTES} bytes`;
   if (bytes.includes(0)) return "has a zero byte: it must be text";
   try {

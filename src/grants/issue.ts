@@ -14,8 +14,9 @@ import type { ConsumedProof } from "../core/proof.ts";
 import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
 import type { StoredHold } from "../holds/hold.ts";
 import { decide } from "../policy/decide.ts";
-import type { Allowed, Ceilings, Decision, LookedUp } from "../policy/decision.ts";
+import type { Allowed, Ceilings, Decision, LookedUp, PolicyRequest } from "../policy/decision.ts";
 import { foresee } from "../policy/find-unmet.ts";
+import { type CallsForeseen, foreseeCalls } from "../policy/foresee-calls.ts";
 import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
@@ -47,7 +48,12 @@ export type Issued =
   | { readonly outcome: "issued"; readonly grant: StoredGrant; readonly credential: Credential }
   /** It waits for what its permissions demand; there is no credential yet. */
   | { readonly outcome: "held"; readonly grant: StoredGrant; readonly hold: StoredHold }
-  | { readonly outcome: "simulated"; readonly decision: Decision; readonly policyDigest: string };
+  | {
+      readonly outcome: "simulated";
+      readonly decision: Decision;
+      readonly calls: CallsForeseen | null;
+      readonly policyDigest: string;
+    };
 
 /** A policy may be replaced between deciding and writing; more often than this it is not the policy. */
 export const MAX_TRIES = 3;
@@ -67,12 +73,15 @@ export async function issueGrant(
     // Labels that the catalogue does not have, from the provider (rules 2 and 30). Unknown is refused, never guessed.
     const lookedUp = await lookUpLabels(dependencies, call, body, scopes);
     const asked = describeRequest(call, body, scopes, lookedUp);
-    const decided = decideRequest(body, call.agent, scopes, dependencies.ceilings, lookedUp);
-    const reason = body.reason ?? null;
-    const decision = foresee(decided, { agent: call.agent, reason }, scopes, dependencies.clock.at());
+    const request = toPolicyRequest(body, lookedUp);
+    const { ceilings } = dependencies;
+    const at = dependencies.clock.at();
+    const who = { agent: call.agent, reason: body.reason ?? null };
+    const decision = foresee(decide(request, call.agent, scopes, ceilings), who, scopes, at);
     if (body.dryRun === true) {
       const refused = await simulate(dependencies, call, asked, scopes, decision);
-      if (refused === null) return { outcome: "simulated", decision, policyDigest: scopes.digest };
+      const calls = foreseeCalls(decision, request, call.agent, scopes, ceilings, at);
+      if (refused === null) return { outcome: "simulated", decision, calls, policyDigest: scopes.digest };
       if (refused.outcome === "policy_changed" && tries < MAX_TRIES) continue;
       return refuse(dependencies, call, asked, refusalOf(refused));
     }
@@ -119,15 +128,9 @@ export function checkClock(clock: GuardedClock): void {
   );
 }
 
-function decideRequest(
-  { permissions, role, ttl }: GrantRequest,
-  agent: Agent,
-  scopes: ScopeSet,
-  ceilings: Ceilings,
-  lookedUp: LookedUp,
-): Decision {
+function toPolicyRequest({ permissions, role, ttl }: GrantRequest, lookedUp: LookedUp): PolicyRequest {
   const ttlSeconds = ttl === undefined ? null : parseDurationSeconds(ttl);
-  return decide({ permissions, role: role ?? null, ttlSeconds, lookedUp }, agent, scopes, ceilings);
+  return { permissions, role: role ?? null, ttlSeconds, lookedUp };
 }
 
 /** A provider that cannot be asked is a refusal on record, like any other. */

@@ -22,7 +22,8 @@ export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
       return [
         {
           code: "agent_frozen",
-          message: "security has frozen this agent: a person with the power revoke lifts it with `valetkey unfreeze`",
+          message:
+            "this agent is frozen, by security or, after refusals or a decoy, by the broker: a person with the power revoke lifts it with `valetkey unfreeze`",
         },
       ];
     case "cut_off":
@@ -30,7 +31,7 @@ export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
         {
           code: "cut_off",
           message:
-            "security has revoked this, and keeps it closed until a person reopens it with `valetkey revoke --reopen`",
+            "security has revoked this: ask for another grant; where its task or grant is closed, a person reopens it with `valetkey revoke --reopen`",
           rule: refused.revocation,
         },
       ];

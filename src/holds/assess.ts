@@ -125,9 +125,9 @@ function approvalsMissing(
 ): Missing {
   const left = Math.max(count - have, missingTeams.length);
   const teams = perTeam ? missingTeams : [];
-  const who = `${left} more ${left === 1 ? "person" : "people"}`;
+  const what = `${left} more ${left === 1 ? "signature" : "signatures"}`;
   const whose = teams.length > 0 ? `, of ${teams.join(" and ")}` : ` of ${from.join(" or ")}`;
-  return { kind: "approvals", message: `${who}${whose} must sign`, count, have, from, perTeam, teams };
+  return { kind: "approvals", message: `${what}${whose}`, count, have, from, perTeam, teams };
 }
 
 function assessBackups(

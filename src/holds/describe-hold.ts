@@ -8,6 +8,9 @@ import { instantOf } from "../core/ids.ts";
 import type { Assessment, Facts } from "./assess.ts";
 import type { FoundHold, StoredHold } from "./hold.ts";
 
+/** Why it is cancelled where a cut-off covers it. */
+export const CUT_OFF = "a revocation covers it";
+
 export function describeHold(
   { hold, cutOff }: FoundHold,
   facts: Facts,
@@ -23,7 +26,7 @@ export function describeHold(
     kind: document.subject.kind,
     state,
     endedBy: endedByAt(hold, cutOff, state),
-    why: hold.why,
+    why: hold.why ?? (state === "cancelled" && cutOff !== null ? CUT_OFF : null),
     agent: agentOf(hold).name,
     owner: agentOf(hold).owner,
     task: document.task,

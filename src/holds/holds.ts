@@ -32,6 +32,9 @@ export interface WholeHold {
   readonly hold: Hold;
   readonly stored: StoredHold;
   readonly backups: readonly JudgedBackup[];
+  /** Why the reader, a person, could not sign it today; null where they can, and for an agent. */
+  readonly ineligible: string | null;
+  readonly policyChanged: boolean;
 }
 
 export interface Holds {
@@ -124,7 +127,10 @@ export function createHolds(dependencies: Dependencies): Holds {
     read: async (reader, id) => {
       const found = await find(reader, id);
       const { hold, facts } = await look(found);
-      return { hold, stored: found.hold, backups: facts.backups };
+      const scopes = policy();
+      const ineligible = reader.kind === "Person" ? findIneligible(reader, found.hold, scopes) : null;
+      const policyChanged = found.hold.policyDigest !== scopes.digest;
+      return { hold, stored: found.hold, backups: facts.backups, ineligible, policyChanged };
     },
     list: async (reader, { limit = DEFAULT_PAGE, state, ...filter }) => {
       if (reader.kind === "Agent" && filter.agent !== undefined && filter.agent !== reader.name) {
@@ -247,11 +253,11 @@ async function signatureOf(
 
 function findIneligible(person: Person, hold: StoredHold, scopes: ScopeSet): string | null {
   const { name } = person;
+  const teams = new Set(hold.document.demands.flatMap(({ requires }) => requires.approvals?.from ?? []));
   if (ownersOf(hold, scopes).includes(name)) return `${name} owns the agent that asks`;
   if (!hold.approvers.some((approver) => approver.person === name)) {
-    return `${name} could not have signed this when it was requested: the power approve, a key and one of the teams are needed`;
+    return `${name} could not have signed this when it was requested: the power approve, a key and one of the teams ${[...teams].join(", ") || "(none is asked)"} are needed`;
   }
-  const teams = new Set(hold.document.demands.flatMap(({ requires }) => requires.approvals?.from ?? []));
   const now = scopes.principals.get(name);
   if (now?.kind !== "Person" || !now.powers.has("approve") || !now.teams.some((team) => teams.has(team))) {
     return `${name} is in none of the teams ${[...teams].join(", ")}, or has not the power approve`;

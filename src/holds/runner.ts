@@ -8,7 +8,7 @@ import type { GuardedClock } from "../core/guarded-clock.ts";
 import { drawRandomPart, type HoldId } from "../core/ids.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import { type Assessment, assess } from "./assess.ts";
-import { factsOf } from "./describe-hold.ts";
+import { CUT_OFF, factsOf } from "./describe-hold.ts";
 import { findFacts } from "./facts.ts";
 import type { CallFiring, Fate, GrantFiring } from "./firing.ts";
 import type { FoundHold, StoredHold } from "./hold.ts";
@@ -219,9 +219,11 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
 
   const cancelByCutOff = async ({ hold, cutOff }: FoundHold): Promise<void> => {
     if (cutOff === null || hold.state !== "waiting") return;
-    const why = "a revocation covers it";
-    const event = { ...factsOf(hold, policy().digest), by: cutOff, reason: why, request: null };
-    await change(hold, { state: "cancelled", endedBy: cutOff, why }, null, { type: "hold.cancelled", ...event });
+    const event = { ...factsOf(hold, policy().digest), by: cutOff, reason: CUT_OFF, request: null };
+    await change(hold, { state: "cancelled", endedBy: cutOff, why: CUT_OFF }, null, {
+      type: "hold.cancelled",
+      ...event,
+    });
   };
 
   const begin = (found: FoundHold): void => {

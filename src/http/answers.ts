@@ -4,6 +4,7 @@ import type { DecisionAnswer } from "../api/grants.ts";
 import type { Revocation } from "../api/revocations.ts";
 import { toTimestamp } from "../core/clock.ts";
 import type { Decision } from "../policy/decision.ts";
+import type { CallsForeseen } from "../policy/foresee-calls.ts";
 import type { MetCounts, StoredCutOff } from "../revocation/revocation-port.ts";
 
 /** Without anything: what ends nothing. */
@@ -33,7 +34,11 @@ export function describeCutOff({
   };
 }
 
-export function describeDecision(decision: Decision, policyDigest: string): DecisionAnswer {
+export function describeDecision(
+  decision: Decision,
+  calls: CallsForeseen | null,
+  policyDigest: string,
+): DecisionAnswer {
   if (decision.outcome === "refused") {
     const { reasons } = decision;
     return {
@@ -44,6 +49,7 @@ export function describeDecision(decision: Decision, policyDigest: string): Deci
       ttlSeconds: null,
       demands: [],
       reasons,
+      calls,
       policyDigest,
     };
   }
@@ -56,6 +62,7 @@ export function describeDecision(decision: Decision, policyDigest: string): Deci
     ttlSeconds,
     demands: decision.outcome === "held" ? decision.demands : [],
     reasons: [],
+    calls,
     policyDigest,
   };
 }

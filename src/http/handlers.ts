@@ -16,6 +16,7 @@ import { releaseGrant, renewCredential } from "../grants/renew.ts";
 import type { Waiting } from "../grants/waiting.ts";
 import { decide } from "../policy/decide.ts";
 import { foresee } from "../policy/find-unmet.ts";
+import { foreseeCalls } from "../policy/foresee-calls.ts";
 import type { Attestations } from "../holds/accept-attestation.ts";
 import type { Holds } from "../holds/holds.ts";
 import type { HoldPort } from "../holds/hold-port.ts";
@@ -85,7 +86,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
           budget.spend(agent);
           await alarms.refused({ agent, grant: null, code: decision.reasons[0].code, request: incoming.request });
         }
-        return { status: 200, json: describeDecision(decision, policyDigest) };
+        return { status: 200, json: describeDecision(decision, issued.calls, policyDigest) };
       }
       const grant = describeGrant({ grant: issued.grant, cutOff: null }, clock.at());
       if (issued.outcome === "issued") return { status: 201, json: { grant, credential: issued.credential } };
@@ -156,8 +157,10 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const { person, proof, request } = personCall(incoming);
       const standing = (): Promise<void> => Promise.resolve();
       const lookedUp = await lookUp({ agent, task: "decision", request, permissions, scopes, standing });
-      const decided = decide({ permissions, role, ttlSeconds, lookedUp }, agent, scopes, ceilings);
+      const asked = { permissions, role, ttlSeconds, lookedUp };
+      const decided = decide(asked, agent, scopes, ceilings);
       const decision = foresee(decided, { agent, reason: undefined }, scopes, clock.at());
+      const calls = foreseeCalls(decision, asked, agent, scopes, ceilings, clock.at());
       const facts = {
         agent: agent.name,
         decision: decision.outcome,
@@ -166,7 +169,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         policy: scopes.digest,
       };
       await recordCall(record, clock.at(), proof, { type: "decision.explained", ...facts });
-      return { status: 200, json: describeDecision(decision, scopes.digest) };
+      return { status: 200, json: describeDecision(decision, calls, scopes.digest) };
     },
     revoke: async (incoming) => {
       const { target, reason } = incoming.body;

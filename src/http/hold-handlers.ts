@@ -43,15 +43,20 @@ export function createHoldHandlers({
       const { principal } = holdCall(incoming);
       const id = holdId(incoming);
       const { wait = 0 } = incoming.query;
-      const { hold, stored, backups } = await waiting.until(() => holds.read(principal, id), {
-        seconds: wait,
-        isOver: ({ hold: { state } }) => !LIVE.has(state),
-        changesInMs: ({ hold: { expiresAt } }) => Date.parse(expiresAt) - clock.at(),
-      });
+      const { hold, stored, backups, ineligible, policyChanged } = await waiting.until(
+        () => holds.read(principal, id),
+        {
+          seconds: wait,
+          isOver: ({ hold: { state } }) => !LIVE.has(state),
+          changesInMs: ({ hold: { expiresAt } }) => Date.parse(expiresAt) - clock.at(),
+        },
+      );
       const body = await holds.bodyOf(stored);
       const answer: HoldAnswer = {
         hold,
         document: stored.document,
+        ineligible,
+        policyChanged,
         body: body === null ? null : Buffer.from(body).toString("utf8"),
         backups: backups.map(describeBackup),
         others: await findOthers(port, clock, stored),

@@ -101,9 +101,9 @@ function findTooFew(
   );
   if (reachedAt !== null) return null;
   const who = able.map(({ person, teams }) => `${person} (${teams.join(", ")})`);
-  const wanted = `${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")}${perTeam ? ", each of them represented," : ""}`;
-  const next = "somebody more in these teams needs the power approve and a key";
-  return `${wanted} must sign, and beside ${owner}, who owns ${name}, there ${able.length > 1 ? "are" : "is"} ${listText(who, "nobody")} who may: ${next}`;
+  const wanted = `${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")}${perTeam ? ", one of each," : ""}`;
+  const next = `give somebody more of these teams the power approve and a key; ${owner} owns ${name} and does not count`;
+  return `${wanted} must sign, and ${able.length === 0 ? "nobody" : `only ${listText(who, "")}`} could: ${next}`;
 }
 
 /** True where the hours of all demands are never open together. */

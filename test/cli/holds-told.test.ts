@@ -60,6 +60,12 @@ describe("who is asked for a word", () => {
     expect(owner.stderr).toContain(`valetkey cancel ${id}`);
     expect(owner.stderr).not.toContain("type ");
     expect((await attempt("coder")).stderr).toContain("coder is the agent that asks");
+    const other = await attempt("security-1");
+    expect(other).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/one of the teams (?:dba, oncall|oncall, dba)/),
+    });
     expect((await run(["approve", id, "--as", "dba-1", "--yes"])).code).toBe(0);
     const again = await attempt("dba-1");
     expect(again).toMatchObject({

@@ -78,7 +78,7 @@ describe("a grant that waits", () => {
     expect(asked).toMatchObject({ code: 0, stderr: "" });
     const [id = ""] = HOLD.exec(asked.stdout) ?? [];
     expect(asked.stdout).toMatch(/status +held/);
-    expect(asked.stdout).toMatch(/waits for +2 more people, of (?:oncall and dba|dba and oncall) must sign/);
+    expect(asked.stdout).toMatch(/waits for +2 more signatures, of (?:oncall and dba|dba and oncall)/);
     expect(asked.stdout).toContain(`valetkey cancel ${id}`);
     expect(asked.stdout).not.toContain("eyJ");
 
@@ -110,7 +110,7 @@ describe("a grant that waits", () => {
     expect(first).toMatchObject({ code: 0, stderr: expect.stringContaining("type approve to sign: ") });
     for (const part of [VOLUME, "coder (owner admin-1)", TASK, "moved away", "at least one of each team"])
       expect(first.stdout).toContain(part);
-    expect(first.stdout).toMatch(/oncall-1 approved it\n(?:.*\n)*waits for +1 more person, of dba must sign/);
+    expect(first.stdout).toMatch(/oncall-1 approved it\n(?:.*\n)*waits for +1 more signature, of dba/);
     const second = await run(["approve", id, "--as", "dba-1", "--yes"]);
     expect(second).toMatchObject({ code: 0, stderr: "" });
     const got = await waiting.ended;

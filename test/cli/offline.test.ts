@@ -238,7 +238,7 @@ permissions:
     const argv = ["scopes", "explain", "--agent", "coder", "--role", "remover", "domain:write"];
     const ran = await runCli([...argv, "shop-staging:service/web"], { cwd });
     expect(ran.code).toBe(1);
-    expect(ran.stdout).toMatch(/requirements_unsupported.*1 person of oncall must sign.*nobody who may/);
+    expect(ran.stdout).toMatch(/requirements_unsupported.*1 person of oncall must sign, and nobody could/);
   });
 
   it("names the agents that there are when another is asked for", async () => {

@@ -4,7 +4,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { digestOfHold } from "../../src/core/hold-document.ts";
 import { hash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import {
+  changePolicy,
   createHolding,
   DELETE_PERMISSION,
   DELETE_STAGING,
@@ -51,6 +54,35 @@ function createDomain(domain: string) {
   return { query, variables: { input }, operationName: "Add" };
 }
 
+describe("a dry run of what waits behind the gateway", () => {
+  const dryRun = (as: string, permission: { readonly action: string; readonly resource: string }) =>
+    gateway.broker.as(as).call("requestGrant", {
+      body: { task: nextTask(), permissions: [permission], dryRun: true as const },
+    });
+
+  it("is allowed, and says what each call waits for", async () => {
+    const approvals = { count: 1, from: ["oncall"], perTeam: false };
+    const told = {
+      outcome: "allowed",
+      demands: [],
+      calls: { demands: [{ requires: { approvals, reason: true } }], reasons: [] },
+    };
+    expect(await dryRun("coder", DELETE_PERMISSION)).toMatchObject(told);
+    const body = { agent: "coder", permissions: [DELETE_PERMISSION] };
+    expect(await gateway.broker.as("admin-1").call("decide", { body })).toMatchObject(told);
+  });
+
+  it("says why no call could ever be made, where its owner is the only one who may sign", async () => {
+    const people = readFileSync(join(gateway.broker.folder, "scopes/people.yaml"), "utf8");
+    await changePolicy(gateway.broker, { "people.yaml": people.replace("teams: [oncall]", "teams: [spare]") });
+    expect(await dryRun("coder", DELETE_PERMISSION)).toMatchObject({
+      outcome: "allowed",
+      calls: { demands: [{}], reasons: [{ code: "requirements_unsupported" }] },
+    });
+    await changePolicy(gateway.broker, { "people.yaml": people });
+  });
+});
+
 describe("a held GraphQL call", () => {
   it("is answered 202 with where to look, errors for clients that look for them, and nothing is sent", async () => {
     const answer = await gateway.post(await credentialOf(), DELETE_STAGING, withReason);
@@ -69,7 +101,7 @@ describe("a held GraphQL call", () => {
       code: "held",
       location,
       hold: { id, state: "waiting", operation: "mutation volumeDelete", reason: REASON },
-      errors: [{ message: expect.stringContaining("of oncall must sign"), extensions: { code: "held", hold: id } }],
+      errors: [{ message: expect.stringContaining("signature of oncall"), extensions: { code: "held", hold: id } }],
     });
     expect(answer.json["data"]).toBeUndefined();
     expect(gateway.reached()).toEqual([]);
@@ -202,7 +234,7 @@ describe("a held REST call", () => {
         status: 202,
         code: "held",
         hold: { id, operation: "GET /things/{id}" },
-        error: { type: "held", code: "held", message: expect.stringContaining("must sign") },
+        error: { type: "held", code: "held", message: expect.stringContaining("signature of") },
       });
       expect(odd.upstream.requests).toEqual([]);
       const holding = createHolding(odd.broker);

@@ -246,8 +246,8 @@ describe("a dry run of what must wait", () => {
     const people = readFileSync(join(broker.folder, "scopes/people.yaml"), "utf8");
     await changePolicy(broker, { "people.yaml": people.replace("teams: [dba]", "teams: [spare]") });
     const tooFew =
-      "2 people of oncall, dba, each of them represented, must sign, and beside admin-1, who owns coder, there is" +
-      " oncall-1 (oncall) who may: somebody more in these teams needs the power approve and a key";
+      "2 people of oncall, dba, one of each, must sign, and only oncall-1 (oncall) could: give somebody more of these" +
+      " teams the power approve and a key; admin-1 owns coder and does not count";
     const refused = { outcome: "refused", reasons: [{ code: "requirements_unsupported", message: tooFew }] };
     expect(await dryRun({ reason: REASON })).toMatchObject(refused);
     expect(await decision()).toMatchObject(refused);

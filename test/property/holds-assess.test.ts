@@ -235,7 +235,7 @@ describe("what a hold waits for", () => {
     expect(messages(delayed)).toEqual([`its delay of 48h ends at ${ends}`]);
     const one = { count: 1, from: ["dba"], perTeam: false };
     expect(messages({ ...delayed, approvals: one })).toEqual([
-      "1 more person of dba must sign",
+      "1 more signature of dba",
       "48h, from the last signature that is needed",
     ]);
   });

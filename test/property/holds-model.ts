@@ -306,7 +306,10 @@ export function findSame(
     (hold) =>
       [hold.kind, hold.agent, hold.task, hold.role, hold.idempotent].join() === asked && !isChanged(model, hold),
   );
-  return same.find((hold) => isWaiting(model, hold, now) || stateOf(model, hold, now) === "firing") ?? null;
+  // One that a cut-off covers is over for whoever asks again, also while its answer is awaited.
+  const isLive = (hold: ModelHold): boolean =>
+    isWaiting(model, hold, now) || (stateOf(model, hold, now) === "firing" && !isCovered(model, hold));
+  return same.find(isLive) ?? null;
 }
 
 /** How many of this agent's wait, and how many more the broker may not have looked at since their time was up. */

@@ -232,5 +232,13 @@ function documentOf(hold: Hold["id"], grant: Hold["grant"]): HoldDocument {
 
 function holdAnswer(hold: Hold): unknown {
   const others = { grants: [], holds: [], more: false };
-  return { hold, document: documentOf(hold.id, hold.grant), body: null, backups: [], others };
+  return {
+    hold,
+    document: documentOf(hold.id, hold.grant),
+    body: null,
+    backups: [],
+    others,
+    ineligible: null,
+    policyChanged: false,
+  };
 }

@@ -118,6 +118,8 @@ export function answerWith(
       },
     ],
     others: { grants: [], holds: [], more: false },
+    ineligible: null,
+    policyChanged: false,
     ...change.rest,
   };
   // What tests put in is of the wire's shape, but for the texts that attack it.

@@ -121,6 +121,7 @@ async function broker(input: string | URL | Request, init?: RequestInit): Promis
     ttlSeconds: 900,
     demands: [],
     reasons: [],
+    calls: null,
     policyDigest: "d",
   });
 }
