@@ -172,9 +172,9 @@ async function start(
     },
   });
   const activate = async (next: ScopeSet): Promise<void> => {
-    const { replaced, ended } = await narrowing.activate(next);
+    const { replaced, endedGrants } = await narrowing.activate(next);
     waiting.wake();
-    const what = `it ended ${ended.grants} live grants and cancelled ${ended.holds} requests that waited`;
+    const what = `it ended ${endedGrants} live grants, and cancelled what waited under them`;
     if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; ${what}`);
   };
   await activate(scopes);

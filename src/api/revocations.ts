@@ -43,8 +43,10 @@ export const RevocationAnswer = z.object({
   revocation: Revocation,
   /** Live grants that it ended. */
   liveGrants: z.int(),
-  /** Requests that waited, which it cancelled; of more than 10,000, so many are counted. */
+  /** Requests that waited, which it cancelled. */
   cancelledHolds: z.int(),
+  /** False: too many wait to look at each, and `cancelledHolds` is the least. */
+  allCounted: z.boolean(),
   /** Something that looks like a mistake: a name that the policy in force does not know. */
   warning: z.string().nullable(),
 });
@@ -61,6 +63,7 @@ export const FreezeAnswer = z.object({
   revocation: Revocation.nullable(),
   liveGrants: z.int(),
   cancelledHolds: z.int(),
+  allCounted: z.boolean(),
 });
 export type FreezeAnswer = z.infer<typeof FreezeAnswer>;
 

@@ -10,7 +10,6 @@ import {
   type RevocationAnswer,
   RevocationRequest,
 } from "../api/revocations.ts";
-import { MAX_COUNTED_HOLDS } from "../core/cutoff.ts";
 import { isName } from "../core/names.ts";
 import { isId } from "../core/ids.ts";
 import { connect } from "./connect.ts";
@@ -159,11 +158,15 @@ async function changeFreeze(
 }
 
 /** `1 live grant ended, 2 requests that waited cancelled`. */
-function sayEnded({ liveGrants, cancelledHolds }: Pick<RevocationAnswer, "liveGrants" | "cancelledHolds">): string {
+function sayEnded({
+  liveGrants,
+  cancelledHolds,
+  allCounted,
+}: Pick<RevocationAnswer, "liveGrants" | "cancelledHolds" | "allCounted">): string {
   const grants = `${liveGrants} live ${liveGrants === 1 ? "grant" : "grants"} ended`;
-  const atLeast = cancelledHolds < MAX_COUNTED_HOLDS ? "" : "at least ";
+  const atLeast = allCounted ? "" : "at least ";
   const holds = `${atLeast}${cancelledHolds} ${cancelledHolds === 1 ? "request" : "requests"} that waited cancelled`;
-  return cancelledHolds === 0 ? grants : `${grants}, ${holds}`;
+  return cancelledHolds === 0 && allCounted ? grants : `${grants}, ${holds}`;
 }
 
 function printRevocation(terminal: Terminal, revocation: Revocation): void {

@@ -54,7 +54,7 @@ function callFacts(call: Call): readonly Fact[] {
     ["with", `the root credential ${showExact(rootCredential)}`],
     ["body", body === null ? "none" : `${body.bytes} bytes, SHA-256 ${showExact(body.sha256)}`],
     ...(idempotent
-      ? [["sent", "once more where nobody knows what became of it: it is declared idempotent"] as const]
+      ? [["sent", "again after each crash of the broker, until an answer is known: it is declared idempotent"] as const]
       : []),
   ];
 }

@@ -24,9 +24,6 @@ export interface CutOff {
   readonly before: Instant;
 }
 
-/** Of what a cut-off cancels: whoever revokes waits for the number, and each hold has to be looked at. */
-export const MAX_COUNTED_HOLDS = 10_000;
-
 /** What a cut-off is held against. `grants` is the chain, oldest first, the grant's own id last. */
 export interface CutOffSubject {
   readonly grants: readonly string[];

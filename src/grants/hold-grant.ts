@@ -60,7 +60,8 @@ export async function holdGrant(
       reason: body.reason ?? null,
       subject: subjectOf(held),
     };
-    const hold = makeHold(asked, scopes, at, { sealRequest: null });
+    const hold = makeWhole(asked, scopes, at);
+    if ("code" in hold) return { outcome: "unmet", reasons: [hold] };
     const done = await port.holdGrant({
       at,
       proof: call.proof,
@@ -88,6 +89,17 @@ export async function holdGrant(
       default:
         return done;
     }
+  }
+}
+
+/** A refusal where it cannot be shown whole: it goes on record like any other. */
+function makeWhole(asked: HeldRequest, scopes: ScopeSet, at: Instant): NewHold | RetryReason {
+  try {
+    return makeHold(asked, scopes, at, { sealRequest: null });
+  } catch (thrown) {
+    if (thrown instanceof BrokerError && thrown.code === "too_large")
+      return { code: thrown.code, message: thrown.detail };
+    throw thrown;
   }
 }
 

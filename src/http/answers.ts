@@ -5,11 +5,12 @@ import type { Revocation } from "../api/revocations.ts";
 import { toTimestamp } from "../core/clock.ts";
 import type { Decision } from "../policy/decision.ts";
 import type { CallsForeseen } from "../policy/foresee-calls.ts";
-import type { MetCounts, StoredCutOff } from "../revocation/revocation-port.ts";
+import type { StoredCutOff } from "../revocation/revocation-port.ts";
+import type { Met } from "../revocation/revocations.ts";
 
 /** Without anything: what ends nothing. */
-export function describeMet({ grants, holds }: MetCounts = { grants: 0, holds: 0 }) {
-  return { liveGrants: grants, cancelledHolds: holds };
+export function describeMet({ grants, holds, isWhole }: Met["met"] = { grants: 0, holds: 0, isWhole: true }) {
+  return { liveGrants: grants, cancelledHolds: holds, allCounted: isWhole };
 }
 
 export function describeCutOff({

@@ -80,13 +80,13 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
       // A refused dry run is answered, but it is a refusal: nobody probes for free (rule 11).
       if (issued.outcome === "simulated") {
-        const { decision, policyDigest } = issued;
+        const { decision, calls, policyDigest } = issued;
+        const { name: agent } = principalOf(incoming);
+        if (decision.outcome === "refused" || (calls !== null && calls.reasons.length > 0)) budget.spend(agent);
         if (decision.outcome === "refused") {
-          const { name: agent } = principalOf(incoming);
-          budget.spend(agent);
           await alarms.refused({ agent, grant: null, code: decision.reasons[0].code, request: incoming.request });
         }
-        return { status: 200, json: describeDecision(decision, issued.calls, policyDigest) };
+        return { status: 200, json: describeDecision(decision, calls, policyDigest) };
       }
       const grant = describeGrant({ grant: issued.grant, cutOff: null }, clock.at());
       if (issued.outcome === "issued") return { status: 201, json: { grant, credential: issued.credential } };

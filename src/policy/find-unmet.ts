@@ -64,6 +64,8 @@ export function findUnmet(
   }
   const approvers = findApprovers(demands, agent, scopes);
   if (approvers.length > MAX_APPROVERS) unsupported(`more than ${MAX_APPROVERS} people could sign: name smaller teams`);
+  // What is too much is not looked at closer.
+  if (permissions.length > MAX_PERMISSIONS || approvers.length > MAX_APPROVERS) return reasons;
   for (const { requires } of demands) {
     const message = requires.approvals === null ? null : findTooFew(requires.approvals, agent, approvers, at);
     if (message !== null) unsupported(message);
@@ -100,10 +102,10 @@ function findTooFew(
     able.map(({ person, teams }) => ({ person, teams, at })),
   );
   if (reachedAt !== null) return null;
-  const who = able.map(({ person, teams }) => `${person} (${teams.join(", ")})`);
-  const wanted = `${count} ${count === 1 ? "person" : "people"} of ${from.join(", ")}${perTeam ? ", one of each," : ""}`;
-  const next = `give somebody more of these teams the power approve and a key; ${owner} owns ${name} and does not count`;
-  return `${wanted} must sign, and ${able.length === 0 ? "nobody" : `only ${listText(who, "")}`} could: ${next}`;
+  const wanted = `${count} ${count === 1 ? "person" : "people"} of ${listText(from, "no team")}${perTeam ? ", one of each," : ""}`;
+  // An agent reads this: how many, and never who.
+  const next = `give somebody more of these teams the power approve and a key; who owns ${name} does not count`;
+  return `${wanted} must sign, and ${able.length === 0 ? "nobody" : `only ${able.length}`} could: ${next}`;
 }
 
 /** True where the hours of all demands are never open together. */

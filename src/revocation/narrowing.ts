@@ -10,14 +10,14 @@ import { decideAgain } from "../policy/decide-again.ts";
 import type { Ceilings } from "../policy/decision.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { Feed } from "./feed.ts";
-import type { GrantShape, MetCounts, RevocationPort } from "./revocation-port.ts";
+import type { GrantShape, RevocationPort, StoredCutOff } from "./revocation-port.ts";
 
 export interface Narrowing {
   /**
-   * Returns what ended, and whether another policy was in force before. Does nothing where this one is
+   * Returns how many live grants ended, and whether another policy was in force before. Does nothing where this one is
    * in force and swept already.
    */
-  activate(next: ScopeSet): Promise<{ readonly replaced: boolean; readonly ended: MetCounts }>;
+  activate(next: ScopeSet): Promise<{ readonly replaced: boolean; readonly endedGrants: number }>;
 }
 
 interface Dependencies {
@@ -40,8 +40,8 @@ export function createNarrowing({ port, feed, clock, ceilings, onActivated }: De
       }
       onActivated(next);
       const replaced = inForce.digest !== null && (changed || inForce.swept !== next.digest);
-      if (inForce.swept === next.digest) return { replaced, ended: { grants: 0, holds: 0 } };
-      const ended = { grants: 0, holds: 0 };
+      if (inForce.swept === next.digest) return { replaced, endedGrants: 0 };
+      const cutOffs: StoredCutOff[] = [];
       for (const lost of findLost(await port.liveShapes(next.digest, clock.at()), next, ceilings)) {
         const target = { role: lost.role, agent: lost.agent };
         const reason = "the policy in force would not give this any more";
@@ -64,12 +64,13 @@ export function createNarrowing({ port, feed, clock, ceilings, onActivated }: De
         // Without a proof nothing can be replayed: the type says more than can happen.
         if (done.outcome !== "cut_off") continue;
         feed.publish({ kind: "cut_off", cutOff: done.cutOff });
-        const { grants, holds } = await port.countMet(done.cutOff, clock.at());
-        ended.grants += grants;
-        ended.holds += holds;
+        cutOffs.push(done.cutOff);
       }
       await port.markSwept(next.digest);
-      return { replaced, ended };
+      // Nothing waits for a number: all have ended by now.
+      let endedGrants = 0;
+      for (const cutOff of cutOffs) endedGrants += await port.countMet(cutOff, clock.at());
+      return { replaced, endedGrants };
     },
   };
 }

@@ -44,11 +44,11 @@ export interface GrantShape {
   readonly grants: number;
 }
 
-export interface MetCounts {
-  /** That were alive. */
-  readonly grants: number;
-  /** That waited, counted up to `MAX_COUNTED_HOLDS`. One that was firing already is not among them. */
+export interface CancelledHolds {
+  /** One that was firing already is not among them. */
   readonly holds: number;
+  /** False: there were too many to look at each, and this is the least that it cancelled. */
+  readonly isWhole: boolean;
 }
 
 export interface CutOffCommand {
@@ -101,8 +101,11 @@ export interface RevocationPort {
   /** What is in force at `at`. Never waits for a write. */
   snapshot(at: Instant): Promise<FeedSnapshot>;
 
-  /** What this cut-off ended and no earlier one had. */
-  countMet(cutOff: CutOff, at: Instant): Promise<MetCounts>;
+  /** Live grants that this cut-off ended and no earlier one had. */
+  countMet(cutOff: CutOff, at: Instant): Promise<number>;
+
+  /** What waited and this cut-off cancelled, and no earlier one had; written down already or not. */
+  countCancelled(cutOff: CutOff): Promise<CancelledHolds>;
 
   /** Live at `at`, decided under another policy than `policyDigest`, and not voided by a cut-off. */
   liveShapes(policyDigest: string, at: Instant): Promise<readonly GrantShape[]>;

@@ -11,7 +11,7 @@ import { drawRandomPart, type GrantId, type RequestId, type RevocationId } from 
 import type { ConsumedProof } from "../core/proof.ts";
 import type { Person, ScopeSet } from "../scopes/scope-set.ts";
 import type { Feed } from "./feed.ts";
-import type { CutOffCommand, FeedSnapshot, MetCounts, RevocationPort, StoredCutOff } from "./revocation-port.ts";
+import type { CancelledHolds, CutOffCommand, FeedSnapshot, RevocationPort, StoredCutOff } from "./revocation-port.ts";
 
 /** Who does it, and the proof that the transition consumes. */
 export interface PersonCall {
@@ -23,7 +23,7 @@ export interface PersonCall {
 export interface Met {
   readonly cutOff: StoredCutOff;
   /** What it ended. */
-  readonly met: MetCounts;
+  readonly met: CancelledHolds & { readonly grants: number };
 }
 
 export interface Revocations {
@@ -63,13 +63,17 @@ export function createRevocations(dependencies: Dependencies): Revocations {
   const frozen = new Set(dependencies.frozen);
   const facts = ({ person, request }: PersonCall) => ({ person: person.name, request, policy: policy().digest });
   /** Tells verifiers first, counts afterwards: nothing waits for a number. */
+  const countAll = async (cutOff: StoredCutOff): Promise<Met["met"]> => {
+    const [grants, cancelled] = await Promise.all([port.countMet(cutOff, clock.at()), port.countCancelled(cutOff)]);
+    return { grants, ...cancelled };
+  };
   const announce = async (
     done: { outcome: string; cutOff: StoredCutOff } | Extract<NotWritten, { readonly outcome: "proof_replayed" }>,
   ): Promise<Met> => {
     if (!("cutOff" in done)) throw notWritten(done);
     feed.publish({ kind: "cut_off", cutOff: done.cutOff });
     onChange();
-    return { cutOff: done.cutOff, met: await port.countMet(done.cutOff, clock.at()) };
+    return { cutOff: done.cutOff, met: await countAll(done.cutOff) };
   };
   const base = ({ person, proof }: PersonCall, target: CutOffTarget, reason: string) => ({
     at: clock.at(),
@@ -183,7 +187,11 @@ function notFound(id: RevocationId): BrokerError {
 }
 
 /** What policy does not know, or nothing alive has, is revoked all the same, but is probably misspelt: say so. */
-function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, { grants, holds }: MetCounts): string | null {
+function findLikelyMistake(
+  target: CutOffTarget,
+  scopes: ScopeSet,
+  { grants, holds, isWhole }: Met["met"],
+): string | null {
   const { agent, role, environment, upstream, task } = target;
   const unknown = (kind: string, name: string): string =>
     `the policy in force has no ${kind} ${name}: was another one meant?`;
@@ -192,7 +200,7 @@ function findLikelyMistake(target: CutOffTarget, scopes: ScopeSet, { grants, hol
   if (environment !== undefined && !scopes.environments.has(environment)) return unknown("environment", environment);
   if (upstream !== undefined && !scopes.upstreams.has(upstream)) return unknown("upstream", upstream);
   // Task names are free text: this is how a look-alike is noticed.
-  if (task !== undefined && grants === 0 && holds === 0)
+  if (task !== undefined && grants === 0 && holds === 0 && isWhole)
     return "no live grant and nothing that waits has exactly this task: was another one meant?";
   return null;
 }

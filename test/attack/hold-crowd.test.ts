@@ -92,7 +92,10 @@ describe("a hundred thousand that wait", { timeout: 60_000 }, () => {
     const id = await held("too late");
     const body = { target: { everything: true as const }, reason: "stop" };
     // Each of them is looked at to be counted, and the answer does not wait for all.
-    expect(await broker.as("security-1").call("revoke", { body })).toMatchObject({ cancelledHolds: 10_000 });
+    expect(await broker.as("security-1").call("revoke", { body })).toMatchObject({
+      cancelledHolds: expect.any(Number),
+      allCounted: false,
+    });
     await expect(holding.sign("oncall-1", id)).rejects.toMatchObject({ code: "conflict" });
     expect((await holding.read(id)).hold).toMatchObject({ state: "cancelled" });
     const before = gateway.reached().length;

@@ -25,6 +25,7 @@ const port: RevocationPort = {
   reopen: unused,
   findCutOff: unused,
   countMet: unused,
+  countCancelled: unused,
   liveShapes: unused,
   activatePolicy: unused,
   markSwept: unused,

@@ -53,7 +53,7 @@ describe("many cut-offs", () => {
     const started = performance.now();
     for (let i = 0; i < 20; i++) {
       const cutOff = await cut(store, T0 + i, { agent: `agent-${i}` });
-      expect(await store.countMet(cutOff, T0 + i)).toEqual({ grants: 0, holds: 0 });
+      expect(await store.countMet(cutOff, T0 + i)).toBe(0);
     }
     // 2 s would be 100 ms each: what copying, sorting and reading all of them again costs.
     expect(performance.now() - started).toBeLessThan(1500);

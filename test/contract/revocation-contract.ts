@@ -244,7 +244,7 @@ export function describeRevocationPort(name: string, open: () => Promise<Opened<
       await release(port, T0, gone);
       const at = T0 + 2000;
       const counted = async (target: Parameters<typeof cut>[2]): Promise<number> =>
-        (await port.countMet({ id: idAt("rev", at), number: 99, target, before: at }, at)).grants;
+        await port.countMet({ id: idAt("rev", at), number: 99, target, before: at }, at);
       expect(await counted({ everything: true })).toBe(4);
       expect(await counted({ agent: "coder" })).toBe(2);
       expect(await counted({ agent: "other" })).toBe(1);
@@ -257,9 +257,9 @@ export function describeRevocationPort(name: string, open: () => Promise<Opened<
       expect(await counted({})).toBe(0);
       const earlier = await cut(port, at, { agent: "coder" });
       await grantFrom(port, at + 1);
-      expect(await port.countMet(earlier, at + 1)).toEqual({ grants: 2, holds: 0 });
+      expect(await port.countMet(earlier, at + 1)).toBe(2);
       const later = await cut(port, at + 2, { everything: true });
-      expect(await port.countMet(later, at + 2)).toEqual({ grants: 3, holds: 0 });
+      expect(await port.countMet(later, at + 2)).toBe(3);
     });
 
     it("groups live grants of another policy by what they give", async () => {

@@ -53,6 +53,7 @@ describe("the feed", () => {
           reopen: unused,
           findCutOff: unused,
           countMet: unused,
+          countCancelled: unused,
           liveShapes: unused,
           activatePolicy: unused,
           markSwept: unused,

@@ -37,7 +37,7 @@ describe("approvals", () => {
   it("that only an owner of the agent could give are a warning, with file and line", () => {
     const [warning, ...more] = warningsOf(keeper("{ approvals: { count: 1, from: [oncall] } }"));
     expect(warning).toMatch(/^scopes\/x\.yaml:5: role keeper requires approvals that coder can never get: /);
-    expect(warning).toContain("ada owns coder and does not count");
+    expect(warning).toContain("who owns coder does not count");
     expect(more).toEqual([]);
   });
 

@@ -64,6 +64,7 @@ async function makeFeed(durable: StoredCutOff[] = []) {
     reopen: unused,
     findCutOff: unused,
     countMet: unused,
+    countCancelled: unused,
     liveShapes: unused,
     activatePolicy: unused,
     markSwept: unused,

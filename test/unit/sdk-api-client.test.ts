@@ -91,7 +91,14 @@ describe("a call", () => {
 
   it("encodes path and query, and sends JSON where the route takes a body", async () => {
     const { api, seen } = await against((response) =>
-      json(response, 200, { agent: "coder", frozen: true, revocation: null, liveGrants: 0, cancelledHolds: 0 }),
+      json(response, 200, {
+        agent: "coder",
+        frozen: true,
+        revocation: null,
+        liveGrants: 0,
+        cancelledHolds: 0,
+        allCounted: true,
+      }),
     );
     await api.call("freeze", { params: { name: "a/b?c#d" }, body: { reason: "x" } });
     await caught(api.call("listGrants", { query: { task: "a&b=c", limit: 2, role: undefined } }));

@@ -61,8 +61,8 @@ export function prepareHoldReads(db: DatabaseSync) {
       ` AND ($task IS NULL OR task = $task) AND ($upstream IS NULL OR upstream = $upstream) ORDER BY id LIMIT ${WALKED_ROWS}`,
   );
   const cancelled = db.prepare(
-    "SELECT count(*) AS n FROM holds INDEXED BY holds_ended WHERE state NOT IN ('waiting', 'firing')" +
-      " AND state_at >= ? AND state = 'cancelled' AND ended_by = ?",
+    "SELECT id FROM holds INDEXED BY holds_ended WHERE state NOT IN ('waiting', 'firing')" +
+      " AND state_at >= ? AND state = 'cancelled' AND ended_by = ? LIMIT 20000",
   );
   const newest = db.prepare("SELECT * FROM attestations WHERE resource = ? ORDER BY taken_at DESC, id DESC LIMIT ?");
   const attestation = db.prepare("SELECT * FROM attestations WHERE id = ?");
@@ -119,24 +119,28 @@ export function prepareHoldReads(db: DatabaseSync) {
       }
       return { found: voided, next: walked < WALKED_ROWS ? null : last };
     },
-    /** One part of what a cut-off cancels, and of what was written down of it already. */
-    countCancelled(
+    /** One part of what waits and a cut-off has cancelled. */
+    findCancelled(
       context: Context,
       { cutOff, after }: { readonly cutOff: CutOff; readonly after: HoldId | null },
-    ): { readonly value: number; readonly next: HoldId | null } {
-      const { id, before, number, target } = cutOff;
+    ): { readonly ids: readonly HoldId[]; readonly next: HoldId | null } {
+      const { number, target } = cutOff;
       const named = { after: after ?? "", task: target.task ?? null, upstream: target.upstream ?? null };
-      let count = after === null ? Number(cancelled.get(before, id)?.["n"] ?? 0) : 0;
+      const ids: HoldId[] = [];
       let [walked, last]: [number, HoldId | null] = [0, null];
       for (const row of waiting.iterate(named)) {
         const subject = subjectOfRow(row);
-        if (findCutOff([cutOff], subject) !== null && context.cutOffs.findVoiding(subject, { number }) === null)
-          count++;
         // Ids of the holds table.
         [walked, last] = [walked + 1, String(row["id"]) as HoldId];
+        if (findCutOff([cutOff], subject) !== null && context.cutOffs.findVoiding(subject, { number }) === null) {
+          ids.push(last);
+        }
       }
-      return { value: count, next: walked < WALKED_ROWS ? null : last };
+      return { ids, next: walked < WALKED_ROWS ? null : last };
     },
+    /** What is written down of it already. */
+    cancelledBy: ({ id, before }: Pick<CutOff, "id" | "before">): readonly string[] =>
+      cancelled.all(before, id).map((row) => String(row["id"])),
     firingHolds(context: Context, limit: number): FoundHold[] {
       return firing.all(Number.MAX_SAFE_INTEGER, limit).map((row) => found(context, row));
     },

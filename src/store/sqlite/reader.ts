@@ -163,7 +163,8 @@ function prepareQuestions(db: DatabaseSync) {
     findHold: (id: Parameters<typeof holds.findHold>[1]) => holds.findHold(context(), id),
     listHolds: (question: Parameters<typeof holds.listHolds>[1]) => holds.listHolds(context(), question),
     dueHolds: (question: Parameters<typeof holds.dueHolds>[1]) => holds.dueHolds(context(), question),
-    countCancelled: (question: Parameters<typeof holds.countCancelled>[1]) => holds.countCancelled(context(), question),
+    findCancelled: (question: Parameters<typeof holds.findCancelled>[1]) => holds.findCancelled(context(), question),
+    cancelledBy: holds.cancelledBy,
     voidedHolds: (question: Parameters<typeof holds.voidedHolds>[1]) => holds.voidedHolds(context(), question),
     firingHolds: (limit: number) => holds.firingHolds(context(), limit),
   };

@@ -2,7 +2,6 @@
 // value. This thread never touches the file; nothing here decides, and no answer is given before it is durable.
 
 import type { RecordPort } from "../../audit/record-port.ts";
-import { MAX_COUNTED_HOLDS } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
@@ -28,6 +27,9 @@ export interface SqliteStore
   /** Answers what was asked before, then releases the file. */
   close(): Promise<void>;
 }
+
+/** Of a thousand holds each: whoever revokes waits for the number, and each hold has to be looked at. */
+const CANCELLED_PARTS = 10;
 
 type Writer = Thread<WriterCalls>;
 type Reader = Thread<ReaderCalls>;
@@ -143,22 +145,25 @@ function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs):
     findCutOff: (id) => reader.call("findCutOff", id),
     snapshot: (at) => reader.call("snapshot", at),
     async countMet(cutOff, at) {
-      const met = { grants: 0, holds: 0 };
+      let met = 0;
       for (let after: string | null = null, isMore = true; isMore; isMore = after !== null) {
         const part: ReaderCalls["countMet"]["result"] = await reader.call("countMet", { cutOff, at, after });
-        met.grants += part.value;
+        met += part.value;
         after = part.next;
       }
-      for (
-        let after: HoldId | null = null, isMore = true;
-        isMore;
-        isMore = after !== null && met.holds < MAX_COUNTED_HOLDS
-      ) {
-        const part: ReaderCalls["countCancelled"]["result"] = await reader.call("countCancelled", { cutOff, after });
-        met.holds += part.value;
+      return met;
+    },
+    async countCancelled(cutOff) {
+      const ids = new Set<string>();
+      let after: HoldId | null = null;
+      for (let parts = 0; parts === 0 || (after !== null && parts < CANCELLED_PARTS); parts++) {
+        const part: ReaderCalls["findCancelled"]["result"] = await reader.call("findCancelled", { cutOff, after });
+        for (const id of part.ids) ids.add(id);
         after = part.next;
       }
-      return { ...met, holds: Math.min(met.holds, MAX_COUNTED_HOLDS) };
+      // Last: what the sweep has written down while its part was read is not among those.
+      for (const id of await reader.call("cancelledBy", cutOff)) ids.add(id);
+      return { holds: ids.size, isWhole: after === null };
     },
     async liveShapes(policyDigest, at) {
       const shapes = new Map<string, GrantShape>();
