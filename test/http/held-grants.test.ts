@@ -250,6 +250,8 @@ describe("a dry run of what must wait", () => {
       " teams the power approve and a key; who owns coder does not count";
     const refused = { outcome: "refused", reasons: [{ code: "requirements_unsupported", message: tooFew }] };
     expect(await dryRun({ reason: REASON })).toMatchObject(refused);
+    // An agent is told how many, and never who.
+    expect(JSON.stringify(await dryRun({ reason: REASON }))).not.toMatch(/oncall-1|dba-1|admin-1/);
     expect(await decision()).toMatchObject(refused);
     await expect(ask()).rejects.toMatchObject({ code: "requirements_unsupported" });
     await changePolicy(broker, { "people.yaml": people });
