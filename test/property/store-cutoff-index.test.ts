@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CutOffSubject, type CutOffTarget, findCutOff, targets } from "../../src/core/cutoff.ts";
 import type { StoredCutOff } from "../../src/revocation/revocation-port.ts";
-import { createCutOffIndex, type CutOffIndex, nameOf, namesFor } from "../../src/store/sqlite/cutoff-index.ts";
+import { createCutOffIndex, type CutOffIndex, nameOf, namesFor } from "../../src/store/cutoff-index.ts";
 import { T0 } from "../contract/drafts.ts";
 import { idAt } from "../contract/ids-at.ts";
 

@@ -7,7 +7,7 @@ import type { GrantId } from "../../core/ids.ts";
 import type { FoundGrant, GrantFilter, StoredGrant } from "../../grants/grant-port.ts";
 import type { GrantShape } from "../../revocation/revocation-port.ts";
 import type { CutOff } from "../../core/cutoff.ts";
-import { type Below, createCutOffIndex, type CutOffIndex } from "./cutoff-index.ts";
+import { type Below, createCutOffIndex, type CutOffIndex } from "../cutoff-index.ts";
 import { preparePastCutOffs } from "./past-cutoffs.ts";
 import { demandsFromJson, grantOf, isHeld, namesFromJson, permissionsFromJson, subjectOf } from "./rows.ts";
 import { idAfter, oldestLiveId } from "./scan.ts";

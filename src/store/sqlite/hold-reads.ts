@@ -6,7 +6,7 @@ import { type CutOff, findCutOff } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { FoundHold, HoldFilter, StoredAttestation } from "../../holds/hold-port.ts";
 import type { WebhookCursor } from "../../webhooks/webhook-port.ts";
-import type { CutOffIndex } from "./cutoff-index.ts";
+import type { CutOffIndex } from "../cutoff-index.ts";
 import { attestationOf, holdOf, isLive, subjectOfHold, subjectOfRow } from "./hold-rows.ts";
 import { HOLD_COLUMNS as COLUMNS } from "./hold-statements.ts";
 

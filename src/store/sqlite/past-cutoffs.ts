@@ -5,7 +5,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type { Instant } from "../../core/clock.ts";
 import { type CutOffSubject, targets } from "../../core/cutoff.ts";
 import type { StoredCutOff } from "../../revocation/revocation-port.ts";
-import { issueOf, namesFor } from "./cutoff-index.ts";
+import { issueOf, namesFor } from "../cutoff-index.ts";
 import { cutOffOf } from "./rows.ts";
 
 /** Of one name in the life of one grant; nearly always the first one matches. */

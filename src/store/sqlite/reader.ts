@@ -6,14 +6,13 @@ import type { Instant } from "../../core/clock.ts";
 import { EMPTY_HASH, type Head } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { FeedSnapshot, StoredCutOff } from "../../revocation/revocation-port.ts";
-import { createCutOffIndex } from "./cutoff-index.ts";
+import { createCutOffIndex, isForgotten } from "../cutoff-index.ts";
 import { openForReading } from "./database.ts";
 import { isStoreFailure, toFailure } from "./failure.ts";
 import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
 import { prepareHoldReads } from "./hold-reads.ts";
 import { MASTER_KEY_CHECK } from "./key-writes.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
-import { isForgotten } from "./revocation-writes.ts";
 import {
   type CanaryOnWire,
   canaryOf,

@@ -5,7 +5,7 @@
 import { CLOCK_TOLERANCE_MS, type Instant, toTimestamp } from "../../core/clock.ts";
 import { makeId } from "../../core/ids.ts";
 import type { CutOffCommand, RevocationPort, StoredCutOff } from "../../revocation/revocation-port.ts";
-import { nameOf } from "./cutoff-index.ts";
+import { closesTask, isForgotten, nameOf } from "../cutoff-index.ts";
 import { cutOffOf } from "./rows.ts";
 import {
   checkProof,
@@ -79,18 +79,6 @@ export function markSwept(tx: Transaction, digest: string): null {
   tx.dirty = true;
   tx.state = { ...tx.state, meta: { ...tx.state.meta, policy_swept: digest } };
   return null;
-}
-
-/**
- * The closure of a task outlives its place in the feed: only a person lifts it (rule 13). For a grant nothing can be
- * asked any more once it has ended.
- */
-export function isForgotten(cutOff: StoredCutOff, at: Instant): boolean {
-  return cutOff.keptUntil < at && !closesTask(cutOff);
-}
-
-function closesTask({ closed, target }: StoredCutOff): boolean {
-  return closed && target.grant === undefined;
 }
 
 /** Takes at most `limit` cut-offs that are over out of memory. */

@@ -8,7 +8,7 @@ import { BrokerError } from "../../core/errors.ts";
 import { type Head, type Leaf, type LeafDraft, placeLeaf } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { NotWritten } from "../../audit/record-port.ts";
-import type { CutOffIndex } from "./cutoff-index.ts";
+import type { CutOffIndex } from "../cutoff-index.ts";
 import { HOLD_STATEMENTS } from "./hold-statements.ts";
 import { isLate, keptUntil } from "./late-proof.ts";
 import { loadRateWindow, type RateWindow } from "./rate-window.ts";

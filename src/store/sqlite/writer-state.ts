@@ -6,7 +6,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../../core/errors.ts";
 import { EMPTY_HASH, type Head, hashLeaf } from "../../core/leaf.ts";
 import type { Instant } from "../../core/clock.ts";
-import { createCutOffIndex, type CutOffIndex } from "./cutoff-index.ts";
+import { createCutOffIndex, type CutOffIndex } from "../cutoff-index.ts";
 import { cutOffOf } from "./rows.ts";
 
 /** Single values that the meta table keeps; the column names of `meta`. */

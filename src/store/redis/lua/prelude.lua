@@ -84,20 +84,50 @@ local function is_replayed(proof)
     or redis.call('ZSCORE', key('late_proofs'), proof.key) ~= false
 end
 
--- Why this proof can give nothing, or nil.
+-- Why this proof can give nothing, or nil. Whatever is decided, from here on it stands for no read.
 local function check_proof(proof)
+  if not proof then return end
   local instant = take_instant()
-  if proof and is_late(proof, instant) then return { 'clock_behind', int(instant) } end
+  local late = is_late(proof, instant)
+  redis.call('ZADD', key('tried_proofs'), int(late and instant + LATE_KEPT_MS or proof.forgetAt), proof.key)
+  if late then return { 'clock_behind', int(instant) } end
   if is_replayed(proof) then return { 'proof_replayed' } end
+end
+
+local MAX_PROOFS = 1000000
+local MAX_PROOFS_OF_ONE = 100000
+
+-- How many are known: of a principal, and in all, where each principal counts up to its share, so that none can use up
+-- what is there for all. Names have no spaces, and the issuer stands before the first.
+local function count_proof(text, by)
+  local principal = string.match(text, '^[^ ]*')
+  local count = redis.call('HINCRBY', key('proof_counts'), principal, by)
+  if count <= 0 then redis.call('HDEL', key('proof_counts'), principal) end
+  if math.max(count, count - by) <= MAX_PROOFS_OF_ONE then redis.call('HINCRBY', key('meta'), 'proofs', by) end
 end
 
 local function write_proof(proof, instant)
   if not proof then return end
-  if is_late(proof, instant) then
-    redis.call('ZADD', key('late_proofs'), int(instant + LATE_KEPT_MS), proof.key)
-  else
-    redis.call('ZADD', key('proofs'), int(proof.forgetAt), proof.key)
+  local name, until_then = 'proofs', proof.forgetAt
+  if is_late(proof, instant) then name, until_then = 'late_proofs', instant + LATE_KEPT_MS end
+  if redis.call('ZADD', key(name), int(until_then), proof.key) == 1 then count_proof(proof.key, 1) end
+end
+
+-- Forgets at most `limit` of each kind that can be accepted no more, by the last instant that was given. Answers with
+-- the most that it found of one kind.
+local function forget_proofs(limit)
+  local ends = { proofs = TOLERANCE_MS, late_proofs = 0, tried_proofs = TOLERANCE_MS }
+  local most = 0
+  for name, tolerance in pairs(ends) do
+    local before = '(' .. int(meta.instant - tolerance)
+    local old = redis.call('ZRANGEBYSCORE', key(name), '-inf', before, 'LIMIT', 0, limit)
+    if #old > 0 then redis.call('ZREM', key(name), unpack(old)) end
+    if name ~= 'tried_proofs' then
+      for _, text in ipairs(old) do count_proof(text, -1) end
+    end
+    most = math.max(most, #old)
   end
+  return most
 end
 
 -- Checks ------------------------------------------------------------------------------------------------------------
@@ -133,85 +163,95 @@ local function add_use(limit, instant)
 end
 
 -- Cut-offs ----------------------------------------------------------------------------------------------------------
--- `cut:<name>` has the cut-offs of a name by their instants. A subject has the names that can void it, as text:
--- { names = {...}, issued = instant, role = ..., agents = {...} }.
+-- `cutoffs` has a row of each that is in force: closed, id, before, kept until, and the JSON of target, reason and by.
+-- `cut:<target>` has those of one target by their instants, and `closed:<target>` those that close it: thousands of one
+-- target cost what one does. A subject is looked for under every target that can name it, of the shapes that there are
+-- (which fields a target names). It has `grants` (its own last), `agents`, `task`, `role`, `upstream`, `environments`.
 
-local NAMED = { 'grant', 'task', 'agent', 'role', 'upstream', 'environment' }
+local PAGE = 50
+local FIELDS = { 'grant', 'task', 'agent', 'role', 'upstream', 'environment' }
 
-local function includes(list, value)
-  for _, one in ipairs(list) do if one == value then return true end end
-  return false
+-- With its length: values hold anything.
+local function part(field, value)
+  return field .. #value .. ':' .. value
 end
 
--- True when the target names this subject. What a later version names beyond these only makes it match more.
-local function targets(target, subject)
-  local named = false
-  for name, value in pairs(target) do
-    named = true
-    if name == 'everything' then
-      if value ~= true then return false end
-    elseif type(value) == 'string' then
-      if name == 'grant' then
-        if not includes(subject.grants, value) then return false end
-      elseif name == 'agent' then
-        if not includes(subject.agents, value) then return false end
-      elseif name == 'environment' then
-        if not includes(subject.environments, value) then return false end
-      elseif name == 'task' or name == 'role' or name == 'upstream' then
-        if subject[name] ~= value then return false end
-      end
+-- The fields that a target names, and these with their values. What a later version names beyond them is left out, so
+-- that it only matches more.
+local function shape_of(target)
+  local fields, text = {}, ''
+  for _, field in ipairs(FIELDS) do
+    local value = target[field]
+    if type(value) == 'string' then
+      fields[#fields + 1] = field
+      text = text .. part(field, value)
     end
   end
-  return named
+  return table.concat(fields, ' '), text
 end
 
-local function names_for(subject)
-  local names = { '', 'task ' .. subject.task, 'role ' .. subject.role, 'upstream ' .. subject.upstream }
-  for _, grant in ipairs(subject.grants) do names[#names + 1] = 'grant ' .. grant end
-  for _, agent in ipairs(subject.agents) do names[#names + 1] = 'agent ' .. agent end
-  for _, environment in ipairs(subject.environments) do names[#names + 1] = 'environment ' .. environment end
-  return names
-end
-
--- The earliest cut-off that voids the subject, or nil. `before` never falls while numbers rise.
-local PAGE = 50
-local function find_voiding(subject)
-  local issued = instant_of(subject.grants[#subject.grants])
-  local first = nil
-  for _, name in ipairs(names_for(subject)) do
-    local offset = 0
-    repeat
-      local numbers = redis.call('ZRANGEBYSCORE', key('cut:' .. name), int(issued), '+inf', 'LIMIT', offset, PAGE)
-      local found = false
-      for _, number in ipairs(numbers) do
-        if first and tonumber(number) >= first.number then found = true break end
-        local row = redis.call('HGET', key('cutoffs'), number)
-        local cut = row and cjson.decode(row)
-        if cut and targets(cut.target, subject) then
-          first = { number = tonumber(number), id = cut.id }
-          found = true
-          break
-        end
+-- The targets of these shapes that name the subject.
+local function targets_of(subject, shapes)
+  local values = {
+    grant = subject.grants,
+    task = { subject.task },
+    agent = subject.agents,
+    role = { subject.role },
+    upstream = { subject.upstream },
+    environment = subject.environments,
+  }
+  local found = {}
+  for _, shape in ipairs(shapes) do
+    local texts = { '' }
+    for field in string.gmatch(shape, '%S+') do
+      local longer = {}
+      for _, text in ipairs(texts) do
+        for _, value in ipairs(values[field]) do longer[#longer + 1] = text .. part(field, value) end
       end
-      offset = offset + PAGE
-    until found or #numbers < PAGE
+      texts = longer
+    end
+    for _, text in ipairs(texts) do found[#found + 1] = text end
   end
-  return first
+  return found
+end
+
+-- Numbers that sort as text: cut-offs of one instant keep their order.
+local function padded(number)
+  return string.format('%016.0f', number)
+end
+
+local function parse_cut(row)
+  local closed, id, before, kept_until, text = string.match(row, '^(%d) (%S+) (%d+) (%d+) (.*)$')
+  return {
+    closed = closed == '1', id = id, before = tonumber(before), kept_until = tonumber(kept_until),
+    target = cjson.decode(text).target, rest = string.sub(row, 3),
+  }
+end
+
+local function cut_named(first)
+  if not first then return nil end
+  return { number = tonumber(first), id = parse_cut(redis.call('HGET', key('cutoffs'), int(tonumber(first)))).id }
+end
+
+-- The earliest cut-off that voids the subject, { number, id }, or nil. `before` never falls while numbers rise.
+local function find_voiding(subject)
+  local issued = int(instant_of(subject.grants[#subject.grants]))
+  local first = nil
+  for _, text in ipairs(targets_of(subject, redis.call('HKEYS', key('cut_shapes')))) do
+    local one = redis.call('ZRANGEBYSCORE', key('cut:' .. text), issued, '+inf', 'LIMIT', 0, 1)[1]
+    if one and (not first or one < first) then first = one end
+  end
+  return cut_named(first)
 end
 
 -- The earliest that refuses new requests for this subject, whatever their instant (rule 13), or nil.
 local function find_closing(subject)
   local first = nil
-  for _, name in ipairs(names_for(subject)) do
-    local numbers = redis.call('ZRANGE', key('closed:' .. name), 0, PAGE - 1)
-    for _, number in ipairs(numbers) do
-      local cut = cjson.decode(redis.call('HGET', key('cutoffs'), number))
-      if targets(cut.target, subject) and (not first or tonumber(number) < first.number) then
-        first = { number = tonumber(number), id = cut.id }
-      end
-    end
+  for _, text in ipairs(targets_of(subject, redis.call('HKEYS', key('closed_shapes')))) do
+    local one = redis.call('ZRANGE', key('closed:' .. text), 0, 0)[1]
+    if one and (not first or one < first) then first = one end
   end
-  return first
+  return cut_named(first)
 end
 
 -- The record --------------------------------------------------------------------------------------------------------
@@ -274,4 +314,91 @@ end
 -- All as texts, in the order of `GrantOnWire` in grants.ts.
 local function grant_reply(id)
   return redis.call('HMGET', key('grant:' .. id), 'draft', 'ends_at', 'ended_at', 'ended_by', 'hold', 'version')
+end
+
+-- Cut-offs, written -------------------------------------------------------------------------------------------------
+-- `closing:<grant and task>` has the numbers of what reopening lifts together; `cutoffs_over` the instants after which
+-- one is forgotten, `cutoffs_changed` the versions by which brokers follow.
+
+-- The closure of a task stays until a person lifts it; for a grant nothing can be asked once it has ended.
+local function closes_task(cut)
+  return cut.closed and type(cut.target.grant) ~= 'string'
+end
+
+local function is_over(cut, instant)
+  return cut.kept_until < instant and not closes_task(cut)
+end
+
+local function closing_of(target)
+  local pair = {}
+  for _, field in ipairs({ 'grant', 'task' }) do pair[field] = target[field] end
+  local _, text = shape_of(pair)
+  return key('closing:' .. text)
+end
+
+local function is_in_shape(target)
+  return next(target) ~= nil and (target.everything == nil or target.everything == true)
+end
+
+local function count_shape(name, shape, by)
+  if redis.call('HINCRBY', key(name), shape, by) <= 0 then redis.call('HDEL', key(name), shape) end
+end
+
+local function next_version()
+  set_meta('cutoffs_version', meta.cutoffs_version + 1)
+  return int(meta.cutoffs_version)
+end
+
+local function write_cut(number, cut)
+  cut.row = (cut.closed and '1 ' or '0 ') .. cut.rest
+  redis.call('HSET', key('cutoffs'), int(number), cut.row)
+  redis.call('ZADD', key('cutoffs_changed'), next_version(), int(number))
+  if not closes_task(cut) then redis.call('ZADD', key('cutoffs_over'), int(cut.kept_until), int(number)) end
+end
+
+local function lift_closure(number, cut)
+  local shape, text = shape_of(cut.target)
+  if redis.call('ZREM', key('closed:' .. text), padded(number)) == 1 then count_shape('closed_shapes', shape, -1) end
+  redis.call('ZREM', closing_of(cut.target), int(number))
+end
+
+local function unindex_cut(number, cut)
+  lift_closure(number, cut)
+  local shape, text = shape_of(cut.target)
+  if redis.call('ZREM', key('cut:' .. text), padded(number)) == 1 then count_shape('cut_shapes', shape, -1) end
+end
+
+-- As `nameOf` has it: what past ones are found by.
+local function name_of(target)
+  for _, field in ipairs(FIELDS) do
+    if type(target[field]) == 'string' then return field .. ' ' .. target[field] end
+  end
+  return ''
+end
+
+-- With its entry in the record. Answers with its number and its row.
+local function add_cut_off(target)
+  local before = take_instant()
+  local kept_until = math.max(meta.latest_expiry, before) + TOLERANCE_MS
+  local number = meta.feed_number + 1
+  local cut = { id = make_id('rev', before, command.random), before = before, kept_until = kept_until, target = target }
+  cut.closed = type(target.grant) == 'string' or type(target.task) == 'string'
+  cut.rest = cut.id .. ' ' .. int(before) .. ' ' .. int(kept_until) .. ' ' .. command.text
+
+  write_placed(command.proof, { command.event }, before, { 'revocation', cut.id, 'before', int(before) })
+  set_meta('feed_number', number)
+  set_meta('last_before', before)
+  write_cut(number, cut)
+  redis.call('HSET', key('cutoff_ids'), cut.id, int(number))
+  if is_in_shape(target) then
+    local shape, text = shape_of(target)
+    redis.call('ZADD', key('cut:' .. text), int(before), padded(number))
+    count_shape('cut_shapes', shape, 1)
+    if cut.closed then
+      redis.call('ZADD', key('closed:' .. text), int(number), padded(number))
+      redis.call('ZADD', closing_of(target), int(number), int(number))
+      count_shape('closed_shapes', shape, 1)
+    end
+  end
+  return int(number), cut
 end

@@ -2,9 +2,10 @@
 // looked at, and one more costs the same as the first. Follows the transaction: what one that failed put in or dropped
 // is undone. INVARIANT: `before` never falls while numbers rise, because instants never go back.
 
-import { type CutOffSubject, type CutOffTarget, targets } from "../../core/cutoff.ts";
-import { instantOf } from "../../core/ids.ts";
-import type { StoredCutOff } from "../../revocation/revocation-port.ts";
+import type { Instant } from "../core/clock.ts";
+import { type CutOffSubject, type CutOffTarget, targets } from "../core/cutoff.ts";
+import { instantOf } from "../core/ids.ts";
+import type { StoredCutOff } from "../revocation/revocation-port.ts";
 
 /** Only cut-offs below both; each defaults to all. */
 export interface Below {
@@ -59,6 +60,18 @@ export function issueOf(subject: CutOffSubject): number {
   const own = subject.grants.at(-1);
   if (own === undefined) throw new RangeError("a subject has at least its own grant in the chain");
   return instantOf(own);
+}
+
+/**
+ * The closure of a task outlives its place in the feed: only a person lifts it (rule 13). For a grant nothing can be
+ * asked any more once it has ended.
+ */
+export function isForgotten(cutOff: StoredCutOff, at: Instant): boolean {
+  return cutOff.keptUntil < at && !closesTask(cutOff);
+}
+
+export function closesTask({ closed, target }: StoredCutOff): boolean {
+  return closed && target.grant === undefined;
 }
 
 /** The first place in a rising list whose cut-off is not below `least` by this field. */

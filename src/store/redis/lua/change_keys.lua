@@ -1,0 +1,43 @@
+-- Adds signing keys and moves others. `keys` has a row of each: state, when it came, when it took its state, JSON.
+-- A key that is retired gets a number in the feed, and loses its sealed half: nothing may sign with it again.
+local refused = check_proof(command.proof)
+if refused then return refused end
+local instant = take_instant()
+
+local states = {}
+local function state_of(id)
+  if states[id] then return states[id] end
+  local row = redis.call('HGET', key('keys'), id)
+  return row and string.match(row, '^%S+')
+end
+for _, new in ipairs(command.add) do
+  if state_of(new.id) then return { 'exists', new.id } end
+  if new.state == 'retired' then return { 'added_retired', new.id } end
+  states[new.id] = new.state
+end
+for _, move in ipairs(command.moves) do
+  local present = state_of(move.id)
+  if not present then return { 'missing', move.id } end
+  if present == 'retired' then return { 'retired', move.id } end
+  states[move.id] = move.state
+end
+
+write_placed(command.proof, command.events, instant)
+for _, new in ipairs(command.add) do
+  redis.call('HSET', key('keys'), new.id, new.state .. ' ' .. int(instant) .. ' ' .. int(instant) .. ' ' .. new.text)
+  redis.call('HSET', key('sealed_keys'), new.id, new.sealed)
+end
+local answer = { 'changed', int(instant) }
+for _, move in ipairs(command.moves) do
+  local made, text = string.match(redis.call('HGET', key('keys'), move.id), '^%S+ (%d+) %d+ (.*)$')
+  redis.call('HSET', key('keys'), move.id, move.state .. ' ' .. made .. ' ' .. int(instant) .. ' ' .. text)
+  if move.state == 'retired' then
+    local number = meta.feed_number + 1
+    set_meta('feed_number', number)
+    redis.call('HDEL', key('sealed_keys'), move.id)
+    redis.call('ZADD', key('retired_keys'), int(number), move.id)
+    answer[#answer + 1] = move.id
+    answer[#answer + 1] = int(number)
+  end
+end
+return done(answer)
