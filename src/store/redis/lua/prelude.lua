@@ -402,3 +402,255 @@ local function add_cut_off(target)
   end
   return int(number), cut
 end
+
+-- Grants and calls: checked and written -------------------------------------------------------------------------------
+-- A refusal is the script's whole answer. Of a grant's draft there come `environments` and `parents` as JSON texts, and
+-- `text`, which is only kept.
+
+-- What is refused whatever is asked.
+local function check_basics(proof, digest, agent)
+  return check_clock() or check_proof(proof) or check_standing(digest, agent)
+end
+
+-- What cut-offs are held against before the grant has an id: the chain is that of its parents.
+local function request_subject(grant)
+  return {
+    grants = cjson.decode(grant.parents), agents = { grant.agent }, task = grant.task, role = grant.role,
+    upstream = grant.upstream, environments = cjson.decode(grant.environments),
+  }
+end
+
+local function cut_off_by(cut)
+  return { 'cut_off', cut.id }
+end
+
+-- What voids one of them by itself, as its role or agent may have been another.
+local function find_cut_parent(ids)
+  for _, id in ipairs(ids) do
+    local parent = find_grant(id)
+    local cut = parent and find_voiding(parent)
+    if cut then return cut end
+  end
+end
+
+-- The earliest end of them, as large as numbers get where there are none; nil where one does not live. Cut-offs are not
+-- looked at.
+local function end_of_parents(ids, instant)
+  local ends_at = math.huge
+  for _, id in ipairs(ids) do
+    local parent = find_grant(id)
+    if not parent or not lives(parent, instant) then return nil end
+    ends_at = math.min(ends_at, parent.ends_at)
+  end
+  return ends_at
+end
+
+-- A child needs live parents and never outlives one: the refusal, or nil and their end.
+local function check_parents(ids, instant)
+  local cut = find_cut_parent(ids)
+  if cut then return cut_off_by(cut) end
+  local ends_at = end_of_parents(ids, instant)
+  if not ends_at then return { 'parent_ended' } end
+  return nil, ends_at
+end
+
+-- `ends_at` 0 and a hold: it waits.
+local function write_grant(id, grant, ends_at, hold)
+  redis.call('HSET', key('grant:' .. id), 'draft', grant.text, 'agent', grant.agent, 'task', grant.task,
+    'role', grant.role, 'upstream', grant.upstream, 'environments', grant.environments, 'parents', grant.parents,
+    'policy_digest', grant.policyDigest, 'ttl_seconds', int(grant.ttlSeconds), 'ends_at', int(ends_at), 'uses', '0',
+    'version', '1')
+  if grant.owner then redis.call('HSET', key('grant:' .. id), 'owner', grant.owner) end
+  if hold then redis.call('HSET', key('grant:' .. id), 'hold', hold) end
+  for _, name in ipairs({ 'grants', 'grants:agent:' .. grant.agent, 'grants:task:' .. grant.task }) do
+    redis.call('ZADD', key(name), 0, id)
+  end
+end
+
+local function end_grant(id, instant, by)
+  redis.call('HSET', key('grant:' .. id), 'ended_at', int(instant), 'ended_by', by)
+  redis.call('HINCRBY', key('grant:' .. id), 'version', 1)
+end
+
+-- What is refused whatever is called: the refusal, or nil and the chain of the grant, oldest first.
+-- A child dies with its parent; a missing parent is no live one. The grant's own cut-off is told first.
+-- INVARIANT: what closes a task voids all its grants, because none is given while it is closed.
+local function check_call(instant)
+  local refused = check_clock() or check_standing(command.policyDigest, command.agent)
+  if refused then return refused end
+  local own = find_grant(command.grant)
+  if not own or own.agent ~= command.agent then return { 'not_found' } end
+  local chain, is_alive = {}, true
+  for i, id in ipairs(own.grants) do
+    local grant = id == own.id and own or find_grant(id)
+    chain[i] = grant or false
+    is_alive = is_alive and grant ~= nil and lives(grant, instant)
+  end
+  for i = #chain, 1, -1 do
+    local cut = chain[i] and find_voiding(chain[i])
+    if cut then return cut_off_by(cut) end
+  end
+  if not is_alive then return { 'ended' } end
+  return nil, chain
+end
+
+-- `uses` is for the grant and its children together.
+local function check_uses(chain, uses)
+  if not uses then return end
+  for _, grant in ipairs(chain) do
+    if grant.uses >= uses then return { 'uses_exhausted', int(uses) } end
+  end
+end
+
+local function count_uses(chain)
+  for _, grant in ipairs(chain) do redis.call('HINCRBY', key('grant:' .. grant.id), 'uses', 1) end
+end
+
+-- Holds ---------------------------------------------------------------------------------------------------------------
+-- `hold:<id>` is a hash: `draft` is the text that came, `subject` what cut-offs are held against (the chain of grants
+-- ends with its grant and itself). When it is looked at again is the score in `holds:due`, and in `holds:firing`. What is
+-- live, also by its fingerprint, is in `holds:live…` and `holds:same`; so what has ended is found by none of these.
+
+local HOLD = { 'agent', 'grant', 'kind', 'fingerprint', 'state', 'version', 'lease_token', 'subject', 'resources' }
+
+-- What scripts decide by, or nil.
+local function find_hold(id)
+  local values = redis.call('HMGET', key('hold:' .. id), unpack(HOLD))
+  if not values[1] then return nil end
+  local hold = { id = id }
+  for i, name in ipairs(HOLD) do hold[name] = values[i] or nil end
+  hold.version = tonumber(hold.version)
+  hold.subject = cjson.decode(hold.subject)
+  hold.parents = {}
+  for i = 1, #hold.subject.grants - 2 do hold.parents[i] = hold.subject.grants[i] end
+  return hold
+end
+
+-- Adds the hold to an answer, in the order of `holdOf` in hold-rows.ts; then person and signature of each approval.
+local function add_hold_reply(answer, id)
+  local values = redis.call('HMGET', key('hold:' .. id), 'draft', 'state', 'state_at', 'ended_by', 'why', 'lease_token',
+    'lease_until', 'outcome', 'readable', 'version')
+  for i = 1, #values do answer[#answer + 1] = values[i] end
+  for _, text in ipairs(redis.call('HGETALL', key('hold:' .. id .. ':approvals'))) do answer[#answer + 1] = text end
+  return answer
+end
+
+-- The waiting hold that is not the one that was looked at.
+local function is_waiting(hold)
+  return hold and hold.version == command.version and hold.state == 'waiting'
+end
+
+-- The instant of a request that must wait: not before its own, which its id carries. nil where that is after the instant
+-- of any cut-off that could be made at this moment: none would void what has such an id.
+local function take_request_instant()
+  local instant = take_instant()
+  if command.at <= math.max(instant, meta.last_before + 1) then return math.max(instant, command.at) end
+end
+
+-- What stands in the way of another one. `existing` comes with the id of the live one that is the same; one that a
+-- cut-off covers is over, though nobody has written it down.
+local function check_new_hold(new)
+  local same = redis.call('HGET', key('holds:same'), new.fingerprint)
+  if same and not find_voiding(find_hold(same).subject) then return { 'existing', same } end
+  if command.at <= meta.last_before then return { 'instant_behind', int(meta.last_before) } end
+  if redis.call('ZCARD', key('holds:live:' .. new.agent)) >= new.perAgent then
+    return { 'too_many_holds', int(new.perAgent) }
+  end
+  -- It has its id already, so that the digest can cover it; drawn twice, it must not take the other's place.
+  if redis.call('EXISTS', key('hold:' .. new.id)) == 1 then return { 'exists', new.id } end
+end
+
+-- Follows the event. The fingerprint is this one's from here on.
+local function add_hold(new, instant)
+  redis.call('HSET', key('hold:' .. new.id), 'draft', new.text, 'agent', new.agent, 'task', new.task,
+    'upstream', new.upstream, 'grant', new.grant, 'kind', new.kind, 'fingerprint', new.fingerprint,
+    'subject', new.subject, 'resources', new.resources, 'state', 'waiting', 'state_at', int(instant), 'readable', '0',
+    'version', '1')
+  if new.sealedRequest then
+    redis.call('HSET', key('hold:' .. new.id .. ':sealed'), 'sealed_request', new.sealedRequest)
+  end
+  for _, name in ipairs({ 'holds', 'holds:live', 'holds:agent:' .. new.agent, 'holds:live:' .. new.agent }) do
+    redis.call('ZADD', key(name), 0, new.id)
+  end
+  redis.call('ZADD', key('holds:due'), int(new.wakeAt), new.id)
+  redis.call('HSET', key('holds:same'), new.fingerprint, new.id)
+  for _, resource in ipairs(cjson.decode(new.resources)) do redis.call('ZADD', key('holds:of:' .. resource), 0, new.id) end
+  raise_limits(new.keepUntil, 0)
+end
+
+-- It leaves all that finds what lives. A held grant ends with a hold that ends without having fired.
+local function drop_live_hold(hold, state, instant)
+  redis.call('ZREM', key('holds:live'), hold.id)
+  redis.call('ZREM', key('holds:live:' .. hold.agent), hold.id)
+  redis.call('ZADD', key('holds:ended'), int(instant), hold.id)
+  if redis.call('HGET', key('holds:same'), hold.fingerprint) == hold.id then
+    redis.call('HDEL', key('holds:same'), hold.fingerprint)
+  end
+  for _, resource in ipairs(cjson.decode(hold.resources)) do redis.call('ZREM', key('holds:of:' .. resource), hold.id) end
+  local grant = hold.kind == 'grant' and state ~= 'done' and find_grant(hold.grant)
+  if grant and grant.hold == hold.id and is_held(grant) then end_grant(grant.id, instant, hold.id) end
+end
+
+-- `lease`: { token, ends_at }, of one that fires; `wake_at`: of one that waits.
+local function move_hold(hold, to, instant, wake_at, lease)
+  local name = key('hold:' .. hold.id)
+  redis.call('HSET', name, 'state', to.state, 'state_at', int(instant))
+  redis.call('HDEL', name, 'ended_by', 'why', 'lease_token', 'lease_until')
+  if to.endedBy then redis.call('HSET', name, 'ended_by', to.endedBy) end
+  if to.why then redis.call('HSET', name, 'why', to.why) end
+  redis.call('HINCRBY', name, 'version', 1)
+  redis.call('ZREM', key('holds:due'), hold.id)
+  redis.call('ZREM', key('holds:firing'), hold.id)
+  if to.state == 'waiting' then
+    redis.call('ZADD', key('holds:due'), int(type(wake_at) == 'number' and wake_at or instant), hold.id)
+  elseif to.state == 'firing' then
+    redis.call('HSET', name, 'lease_token', lease.token, 'lease_until', int(lease.ends_at))
+    redis.call('ZADD', key('holds:firing'), int(lease.ends_at), hold.id)
+  else
+    drop_live_hold(hold, to.state, instant)
+  end
+end
+
+-- In the order of the port: the refusal, or nil, the hold and the instant. What follows it cannot refuse but for what
+-- the hold is of.
+local function check_claim()
+  local refused = check_clock()
+  if refused then return refused end
+  local hold = find_hold(command.id)
+  for _, name in ipairs(hold and hold.subject.agents or {}) do
+    refused = check_standing(command.policyDigest, name)
+    if refused then return refused end
+  end
+  if not is_waiting(hold) then return { 'conflict' } end
+  local cut = find_voiding(hold.subject) or find_cut_parent(hold.parents)
+  if cut then return cut_off_by(cut) end
+  local instant = take_instant()
+  -- What is no number is never.
+  local is_early = type(command.notBefore) ~= 'number' or instant < command.notBefore
+  if is_early then return { 'too_early', int(instant) } end
+  return nil, hold, instant
+end
+
+local WOKEN_AT_ONCE = 500
+
+-- Wakes at most so many of what waits for a backup of the resource, by id, after `after`; `wakings` has where to go on.
+-- Each gets a version of its own: who looked before the statement came must not put off the next look.
+local function wake_holds(resource, after, limit, instant)
+  local from = after == '' and '-' or '(' .. after
+  local ids = redis.call('ZRANGEBYLEX', key('holds:of:' .. resource), from, '+', 'LIMIT', 0, limit)
+  local woken = 0
+  for _, id in ipairs(ids) do
+    local wake_at = redis.call('ZSCORE', key('holds:due'), id)
+    if wake_at then
+      if tonumber(wake_at) > instant then redis.call('ZADD', key('holds:due'), int(instant), id) end
+      redis.call('HINCRBY', key('hold:' .. id), 'version', 1)
+      woken = woken + 1
+    end
+  end
+  if #ids < limit then
+    redis.call('HDEL', key('wakings'), resource)
+  else
+    redis.call('HSET', key('wakings'), resource, ids[#ids] or after)
+  end
+  return woken, #ids
+end

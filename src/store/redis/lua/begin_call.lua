@@ -1,0 +1,14 @@
+-- Begins a call: checked, counted for the whole chain of its grant, on record and open before it is sent. `open_calls` has
+-- each by the number of its entry. The store's busiest script.
+local instant = take_instant()
+local refused, chain = check_call(instant)
+if refused then return refused end
+refused = check_uses(chain, command.uses) or check_limit(command.limit, instant)
+if refused then return refused end
+if redis.call('ZSCORE', key('open_calls'), command.call) then return { 'exists', command.call } end
+
+write_placed(nil, { command.event }, instant)
+redis.call('ZADD', key('open_calls'), int(meta.seq), command.call)
+count_uses(chain)
+add_use(command.limit, instant)
+return done({ 'begun', int(instant) })
