@@ -2,6 +2,7 @@
 // every command sent twice, as after a connection that went while the answer was awaited.
 
 import { describeHeldGrants } from "./held-grants-contract.ts";
+import { describeHeldRules } from "./held-rules-contract.ts";
 import { describeHoldPort } from "./holds-contract.ts";
 import { openWith, sentTwice, useRedisHolds } from "./redis-holds-opened.ts";
 
@@ -10,3 +11,5 @@ describeHoldPort("Redis", openWith());
 describeHeldGrants("Redis", openWith());
 describeHoldPort("Redis, sent twice", openWith(sentTwice));
 describeHeldGrants("Redis, sent twice", openWith(sentTwice));
+describeHeldRules("Redis", openWith());
+describeHeldRules("Redis, sent twice", openWith(sentTwice));

@@ -3,13 +3,14 @@
 
 import type { Instant } from "../../core/clock.ts";
 import { type CutOff, findCutOff, MAX_COUNTED_HOLDS } from "../../core/cutoff.ts";
-import { BrokerError } from "../../core/errors.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { FoundHold, HoldFilter, HoldPort, StoredHold } from "../../holds/hold-port.ts";
+import { answersOf } from "./answers.ts";
 import type { CutOffView } from "./cutoff-view.ts";
 import { attestationOf, HOLD_FIELDS, holdOf, isLive, subjectOfHold, subjectOfText } from "./hold-rows.ts";
 import { toBytes } from "./replies.ts";
-import type { Client } from "./scripts.ts";
+import { lookAlong, lookAt, LOOKED_AT, type Row } from "./look.ts";
+import type { Client, Scripts } from "./scripts.ts";
 
 type Reads = Pick<
   HoldPort,
@@ -26,22 +27,13 @@ type Reads = Pick<
   readonly countCancelledHolds: (cutOff: CutOff) => Promise<number>;
 };
 
-/** Looked at in one round trip: about a millisecond of the server. */
-const LOOKED_AT = 1000;
+/** What lists are filtered by, beside the agent. */
+const FILTERED = ["state", "task", "upstream"] as const;
 /** Read whole in one round trip. */
 const READ_WHOLE = 100;
 
-export function createHoldReads(client: Client, base: string, view: CutOffView): Reads {
+export function createHoldReads(client: Client, scripts: Scripts, base: string, view: CutOffView): Reads {
   const keyOf = (id: string): string => `${base}hold:${id}`;
-
-  /** These fields of each of the holds, at one moment. */
-  async function look(ids: readonly string[], fields: readonly string[]): Promise<(string | null)[][]> {
-    if (ids.length === 0) return [];
-    const batch = client.pipeline();
-    for (const id of ids) batch.hmget(keyOf(id), ...fields);
-    // Each answer is that of an HMGET.
-    return (await answersOf(batch)) as (string | null)[][];
-  }
 
   /** Those that are there, whole, in their order. A hold and its approvals are read at one moment. */
   async function read(ids: readonly string[]): Promise<StoredHold[]> {
@@ -72,35 +64,13 @@ export function createHoldReads(client: Client, base: string, view: CutOffView):
     }));
   }
 
-  /** The ids of one index in pages, newest first, older than `before`. */
-  async function* newestOf(name: string, before: string | undefined): AsyncGenerator<readonly string[]> {
-    for (let max = before === undefined ? "+" : `(${before}`; ;) {
-      const ids = await client.zrevrangebylex(base + name, max, "-", "LIMIT", 0, LOOKED_AT);
-      if (ids.length > 0) yield ids;
-      if (ids.length < LOOKED_AT) return;
-      max = `(${ids.at(-1)}`;
-    }
-  }
-
-  /** The ids of what lives in pages, after this one. */
-  async function* liveAfter(after: string | null): AsyncGenerator<readonly string[]> {
-    for (let min = after === null ? "-" : `(${after}`; ;) {
-      const ids = await client.zrangebylex(`${base}holds:live`, min, "+", "LIMIT", 0, LOOKED_AT);
-      if (ids.length > 0) yield ids;
-      if (ids.length < LOOKED_AT) return;
-      min = `(${ids.at(-1)}`;
-    }
-  }
-
-  async function passing(ids: readonly string[], { states, task, upstream }: HoldFilter): Promise<readonly string[]> {
-    if (states === undefined && task === undefined && upstream === undefined) return ids;
-    const rows = await look(ids, ["state", "task", "upstream"]);
-    return ids.filter((_, i) => {
-      const [state, ofTask, ofUpstream] = rows[i] ?? [];
-      const isOfState = states === undefined || states.some((each) => each === state);
-      return isOfState && (task ?? ofTask) === ofTask && (upstream ?? ofUpstream) === ofUpstream;
-    });
-  }
+  /** Of what lives, in pages by id, after this one. */
+  const lookAlongLive = (fields: readonly string[], after: string | null) =>
+    lookAlong(
+      scripts,
+      { rows: "hold:", fields },
+      { index: "holds:live", from: after === null ? "-" : `(${after}`, to: "+" },
+    );
 
   return {
     findHold: async (id) => (await judge(await read([id])))[0] ?? null,
@@ -110,10 +80,12 @@ export function createHoldReads(client: Client, base: string, view: CutOffView):
     },
     listHolds: async (filter, limit) => {
       const found: StoredHold[] = [];
-      for await (const ids of newestOf(viaOf(filter), filter.after)) {
-        const wanted = await passing(ids, filter);
-        for (let from = 0; from < wanted.length && found.length < limit; from += READ_WHOLE) {
-          const holds = await read(wanted.slice(from, from + READ_WHOLE));
+      const kind = { rows: "hold:", fields: FILTERED };
+      const from = filter.after === undefined ? "+" : `(${filter.after}`;
+      for await (const rows of lookAlong(scripts, kind, { index: viaOf(filter), from, to: "-", newest: true })) {
+        const wanted = rows.filter((row) => passes(row, filter)).map(({ id }) => id);
+        for (let i = 0; i < wanted.length && found.length < limit; i += READ_WHOLE) {
+          const holds = await read(wanted.slice(i, i + READ_WHOLE));
           // Moved since it was looked at: not what was asked for.
           const still = holds.filter(({ state }) => filter.states?.includes(state) ?? true);
           found.push(...still.slice(0, limit - found.length));
@@ -138,13 +110,11 @@ export function createHoldReads(client: Client, base: string, view: CutOffView):
     voidedHolds: async (after, limit) => {
       const voided: FoundHold[] = [];
       if ((await view.current()).all.length === 0) return voided;
-      for await (const ids of liveAfter(after)) {
-        const rows = await look(ids, ["subject"]);
+      for await (const rows of lookAlongLive(["subject"], after)) {
         const cutOffs = await view.current();
-        const covered = ids.filter((_, i) => {
-          const text = rows[i]?.[0];
-          return typeof text === "string" && cutOffs.findVoiding(subjectOfText(text)) !== null;
-        });
+        const covered = rows.flatMap(({ id, values: [text] }) =>
+          typeof text === "string" && cutOffs.findVoiding(subjectOfText(text)) !== null ? [id] : [],
+        );
         for (let from = 0; from < covered.length && voided.length < limit; from += READ_WHOLE) {
           const found = await judge(await read(covered.slice(from, from + READ_WHOLE)));
           voided.push(...found.filter(({ cutOff }) => cutOff !== null).slice(0, limit - voided.length));
@@ -163,11 +133,10 @@ export function createHoldReads(client: Client, base: string, view: CutOffView):
       // By their ids: what is cancelled while this counts is still one.
       const counted = new Set<string>();
       const isFull = (): boolean => counted.size >= MAX_COUNTED_HOLDS;
-      for await (const ids of liveAfter(null)) {
-        const rows = await look(ids, ["state", "subject"]);
+      for await (const rows of lookAlongLive(["state", "subject"], null)) {
         const cutOffs = await view.current();
-        for (const [i, hold] of ids.entries()) {
-          const [state, text] = rows[i] ?? [];
+        for (const { id: hold, values } of rows) {
+          const [state, text] = values;
           if (state !== "waiting" || typeof text !== "string") continue;
           const subject = subjectOfText(text);
           const isFirst = cutOffs.findVoiding(subject, { number }) === null;
@@ -177,9 +146,8 @@ export function createHoldReads(client: Client, base: string, view: CutOffView):
       }
       for (let from = 0; !isFull(); from += LOOKED_AT) {
         const ids = await client.zrangebyscore(`${base}holds:ended`, before, "+inf", "LIMIT", from, LOOKED_AT);
-        const rows = await look(ids, ["state", "ended_by"]);
-        for (const [i, hold] of ids.entries())
-          if (rows[i]?.[0] === "cancelled" && rows[i]?.[1] === id) counted.add(hold);
+        const rows = await lookAt(scripts, { rows: "hold:", fields: ["state", "ended_by"] }, ids);
+        for (const { id: hold, values } of rows) if (values[0] === "cancelled" && values[1] === id) counted.add(hold);
         if (ids.length < LOOKED_AT) break;
       }
       return Math.min(counted.size, MAX_COUNTED_HOLDS);
@@ -213,14 +181,11 @@ async function oldestOf(client: Client, key: string, at: Instant, limit: number)
   return found;
 }
 
-/** Throws where one of the commands has failed. */
-async function answersOf(batch: ReturnType<Client["pipeline"]>): Promise<unknown[]> {
-  const results = await batch.exec();
-  if (results === null) throw new BrokerError("internal", "the store answered none of what it was asked at once");
-  return results.map(([failed, answer]) => {
-    if (failed !== null) throw failed;
-    return answer;
-  });
+/** `row`: of the fields `FILTERED`. */
+function passes({ values }: Row, { states, task, upstream }: HoldFilter): boolean {
+  const [state, ofTask, ofUpstream] = values;
+  const isOfState = states === undefined || states.some((each) => each === state);
+  return isOfState && (task ?? ofTask) === ofTask && (upstream ?? ofUpstream) === ofUpstream;
 }
 
 /** An agent has fewer holds than a store, and fewer live ones than ended. */

@@ -18,7 +18,7 @@ const FIRED: ReadonlySet<HoldState> = new Set(["firing", "done", "failed", "unkn
 const LONGEST_IDS = { attestation: makeId("att", 0, "0".repeat(16)) };
 
 export function createHoldPort(client: Client, scripts: Scripts, base: string, view: CutOffView): HoldPort {
-  const { countCancelledHolds: _, ...reads } = createHoldReads(client, base, view);
+  const { countCancelledHolds: _, ...reads } = createHoldReads(client, scripts, base, view);
 
   /** What a statement has left to wake, also one of a broker that has gone since. Answers how many were waiting. */
   async function wakeAll(): Promise<number> {

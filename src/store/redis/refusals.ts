@@ -52,7 +52,7 @@ export function holdRefusedOf(reply: Reply): HoldRefused | null {
     case "clock_ahead":
       throw new BrokerError("clock_behind", "the broker's clock is ahead of the store's: nothing may wait by it");
     case "exists":
-      throw new BrokerError("internal", `expected a new hold, ${reply[1]} exists`);
+      throw new BrokerError("internal", `expected a new id, ${reply[1]} exists`);
     default:
       return null;
   }

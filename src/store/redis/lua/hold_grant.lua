@@ -19,6 +19,7 @@ if stopped and stopped[1] == 'existing' then
 end
 refused = stopped or check_limit(command.limit, instant)
 if refused then return refused end
+if redis.call('EXISTS', key('grant:' .. new.grant)) == 1 then return { 'exists', new.grant } end
 
 write_placed(command.proof, { command.event }, instant)
 write_grant(new.grant, grant, 0, new.id)

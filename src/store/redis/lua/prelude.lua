@@ -456,7 +456,7 @@ end
 
 -- `ends_at` 0 and a hold: it waits.
 local function write_grant(id, grant, ends_at, hold)
-  redis.call('HSET', key('grant:' .. id), 'draft', grant.text, 'agent', grant.agent, 'task', grant.task,
+  redis.call('HSET', key('grant:' .. id), 'draft', grant.text, 'look', grant.look, 'agent', grant.agent, 'task', grant.task,
     'role', grant.role, 'upstream', grant.upstream, 'environments', grant.environments, 'parents', grant.parents,
     'policy_digest', grant.policyDigest, 'ttl_seconds', int(grant.ttlSeconds), 'ends_at', int(ends_at), 'uses', '0',
     'version', '1')

@@ -1,5 +1,5 @@
--- Its own agent ends a grant. Never refused for a clock, policy or freeze but where the proof is too old: it stops
--- something. One that has ended: the proof is consumed, without an entry.
+-- Its own agent ends a grant: this stops something, and is refused for a clock only where the proof is too old. One that
+-- has ended: the proof is consumed, without an entry.
 local instant = take_instant()
 local refused = check_proof(command.proof)
 if refused then return refused end
@@ -10,4 +10,4 @@ local is_over = not lives(grant, instant) or find_voiding(grant) ~= nil
 
 write_placed(command.proof, is_over and {} or { command.event }, instant)
 if not is_over then end_grant(grant.id, instant, command.agent) end
-return done(add_grant_reply({ is_over and 'already_ended' or 'released' }, grant.id))
+return done({ is_over and 'already_ended' or 'released', unpack(grant_reply(grant.id)) })

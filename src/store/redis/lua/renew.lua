@@ -10,4 +10,4 @@ if is_held(grant) then return { 'held_back', grant.hold } end
 if not lives(grant, instant) then return { 'ended' } end
 
 write_placed(command.proof, { command.event }, instant)
-return done(add_grant_reply({ 'renewed', int(instant) }, grant.id))
+return done({ 'renewed', int(instant), unpack(grant_reply(grant.id)) })
