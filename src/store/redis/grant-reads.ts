@@ -21,6 +21,7 @@ export type GrantReads = Pick<GrantPort, "find" | "list"> & {
 
 /** Drafts read in one round trip. */
 const READ_WHOLE = 100;
+
 export function createGrantReads(client: Client, scripts: Scripts, base: string, view: CutOffView): GrantReads {
   /** Those that are still there, in their order. */
   async function read(looked: readonly Looked[]): Promise<StoredGrant[]> {
@@ -88,8 +89,7 @@ export function createGrantReads(client: Client, scripts: Scripts, base: string,
   return {
     find: async (id) => {
       const texts = await client.hmget(`${base}grant:${id}`, ...GRANT_FIELDS);
-      const isThere = (texts[0] ?? null) !== null;
-      return isThere ? ((await judge([grantOf(id, texts)]))[0] ?? null) : null;
+      return typeof texts[0] === "string" ? ((await judge([grantOf(id, texts)]))[0] ?? null) : null;
     },
 
     list: async (filter, at, limit) => {

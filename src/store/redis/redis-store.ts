@@ -10,7 +10,13 @@ export interface RedisStore extends RecordPort {
 }
 
 /** `base`: with the hash tag, so that all keys lie on one shard. */
-export async function openRedisStore({ url, base = "{valetkey}:" }: { readonly url: string; readonly base?: string }): Promise<RedisStore> {
+export async function openRedisStore({
+  url,
+  base = "{valetkey}:",
+}: {
+  readonly url: string;
+  readonly base?: string;
+}): Promise<RedisStore> {
   const client = await connect(url);
   const scripts = createScripts(client, base);
   const sealer = createSealer(client, scripts, base);
