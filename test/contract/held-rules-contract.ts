@@ -150,18 +150,18 @@ export function describeHeldRules(name: string, open: () => Promise<Opened<Ports
       expect((await port.findHold(ended.id))?.cutOff).toBeNull();
       expect((await port.findHold(firing.id))?.cutOff).toBe(cutOff.id);
       expect((await port.voidedHolds(null, 10)).map(({ hold }) => hold.id)).toEqual([firing.id]);
-      expect((await port.countMet(cutOff, T0 + 6)).holds).toBe(0);
+      expect((await port.countCancelled(cutOff)).holds).toBe(0);
     });
 
     it("is counted by the first cut-off that covers it, and by no other", async () => {
       await held.heldCall(port, T0 + 1, grant);
       const first = await cut(port, T0 + 2, { agent: "coder" });
       const second = await cut(port, T0 + 3, { upstream: "shop" });
-      expect([(await port.countMet(first, T0 + 4)).holds, (await port.countMet(second, T0 + 4)).holds]).toEqual([1, 0]);
+      expect([(await port.countCancelled(first)).holds, (await port.countCancelled(second)).holds]).toEqual([1, 0]);
       const other = await grantFrom(port, T0 + 5, { agent: "other" });
       await held.heldCall(port, T0 + 6, other);
       const third = await cut(port, T0 + 7, { everything: true });
-      expect((await port.countMet(third, T0 + 8)).holds).toBe(1);
+      expect((await port.countCancelled(third)).holds).toBe(1);
     });
 
     it("ends a held grant with whatever ends its hold, and an active one with none", async () => {

@@ -1,16 +1,11 @@
-// Runs the contract of calls against a real Redis server, and again with every command sent twice. Then what only this
-// engine must hold to: several brokers, and a record that is linked at any time.
+// Calls in Redis beyond the contract: several brokers, and a record that is linked at any time.
 
 import { describe, expect, it } from "vitest";
 import { newId } from "../../src/core/ids.ts";
-import { describeCallPort } from "./calls-contract.ts";
 import { activate, begin, cut, end, eventOf, grantFrom, T0 } from "./drafts.ts";
-import { openRedisGrants, openSentTwice, withTwoBrokers } from "./redis-grants-opened.ts";
-import { useRedisParts } from "./redis-parts.ts";
+import { useRedis, withTwoBrokers } from "./redis-opened.ts";
 
-useRedisParts();
-describeCallPort("Redis", openRedisGrants);
-describeCallPort("Redis, sent twice", openSentTwice);
+useRedis();
 
 describe("calls of several brokers in Redis", { timeout: 30_000 }, () => {
   it("are as many as `uses` and the minute give, whoever is asked, and one of an id", async () => {

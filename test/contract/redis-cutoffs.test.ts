@@ -10,7 +10,7 @@ import type { StoredCutOff } from "../../src/revocation/revocation-port.ts";
 import { prune } from "../../src/store/redis/prune.ts";
 import { cut, eventOf, proofAt, T0 } from "./drafts.ts";
 import { idAt } from "./ids-at.ts";
-import { type Parts, useRedisParts, withTwoBrokers } from "./redis-parts.ts";
+import { type Parts, useRedis, withTwoBrokers } from "./redis-opened.ts";
 
 const DAY = 86_400_000;
 const PRELUDE = readFileSync(new URL("../../src/store/redis/lua/prelude.lua", import.meta.url), "utf8");
@@ -18,7 +18,7 @@ const ASK = `${PRELUDE}
 local voiding, closing = find_voiding(command.subject), find_closing(command.subject)
 return { voiding and int(voiding.number) or '', voiding and voiding.id or '', closing and int(closing.number) or '' }`;
 
-useRedisParts();
+useRedis();
 
 /** What a script finds for this subject: the numbers of what voids it and of what closes it. */
 async function ask({ client, base }: Parts, subject: CutOffSubject): Promise<(number | null)[]> {

@@ -1,18 +1,14 @@
 // Proofs in Redis: one use among all brokers, a bound on how many are alive, and a share of it for each principal.
 
 import { describe, expect, it } from "vitest";
-import type { GrantPort } from "../../src/grants/grant-port.ts";
 import { prune } from "../../src/store/redis/prune.ts";
-import { cutOffCommand, eventOf, MINUTE, type Opened, proofAt, T0 } from "./drafts.ts";
+import { cutOffCommand, eventOf, MINUTE, proofAt, T0 } from "./drafts.ts";
 import { idAt } from "./ids-at.ts";
-import { describeProofPort } from "./proofs-contract.ts";
-import { openRedisParts, type Parts, useRedisParts, withTwoBrokers } from "./redis-parts.ts";
+import { type Parts, useRedis, withTwoBrokers } from "./redis-opened.ts";
 
 const REFUSED = { code: "limit_reached", retryAfterSeconds: 60 };
 
-useRedisParts();
-// Grants are not among the parts: what needs them fails until the whole store is opened here.
-describeProofPort("Redis", openRedisParts as () => Promise<Opened<Parts & GrantPort>>);
+useRedis();
 
 /** As if so many of this principal's were alive. */
 async function count({ client, base }: Parts, principal: string, many: number): Promise<void> {

@@ -5,12 +5,12 @@ import { describe, expect, it } from "vitest";
 import { prune } from "../../src/store/redis/prune.ts";
 import { eventOf, T0 } from "./drafts.ts";
 import { idAt } from "./ids-at.ts";
-import { type Parts, useRedisParts, withTwoBrokers } from "./redis-parts.ts";
+import { type Parts, useRedis, withTwoBrokers } from "./redis-opened.ts";
 
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
 
-useRedisParts();
+useRedis();
 
 async function putGrant({ client, base }: Parts, at: number, fields: Record<string, string>): Promise<string> {
   const id = idAt("grt", at);

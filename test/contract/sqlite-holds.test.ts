@@ -6,11 +6,13 @@ import { describe, expect, it } from "vitest";
 import { activate, cut, grantFrom, T0 } from "./drafts.ts";
 import { heldCall, WEEK } from "./held-drafts.ts";
 import { describeHeldGrants } from "./held-grants-contract.ts";
+import { describeHeldRules } from "./held-rules-contract.ts";
 import { describeHoldPort } from "./holds-contract.ts";
 import { openSqlite } from "./sqlite-opened.ts";
 
 describeHoldPort("SQLite", openSqlite);
 describeHeldGrants("SQLite", openSqlite);
+describeHeldRules("SQLite", openSqlite);
 
 const MANY = 20_000;
 /** As many as the recursion makes, each with an id after the first one's. */

@@ -2,9 +2,10 @@
 // judges cut-offs by what is known after the rows were read. Never writes.
 
 import type { Instant } from "../../core/clock.ts";
-import { type CutOff, findCutOff, MAX_COUNTED_HOLDS } from "../../core/cutoff.ts";
+import { findCutOff } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
 import type { FoundHold, HoldFilter, HoldPort, StoredHold } from "../../holds/hold-port.ts";
+import type { RevocationPort } from "../../revocation/revocation-port.ts";
 import { answersOf } from "./answers.ts";
 import type { CutOffView } from "./cutoff-view.ts";
 import { attestationOf, HOLD_FIELDS, holdOf, isLive, subjectOfHold, subjectOfText } from "./hold-rows.ts";
@@ -12,7 +13,7 @@ import { toBytes } from "./replies.ts";
 import { lookAlong, lookAt, LOOKED_AT, type Row } from "./look.ts";
 import type { Client, Scripts } from "./scripts.ts";
 
-type Reads = Pick<
+export type HoldReads = Pick<
   HoldPort,
   | "findHold"
   | "sealedRequest"
@@ -23,16 +24,18 @@ type Reads = Pick<
   | "attestations"
   | "findAttestation"
 > & {
-  /** What the cut-off cancels, and what was written down of it already; at most `MAX_COUNTED_HOLDS`. */
-  readonly countCancelledHolds: (cutOff: CutOff) => Promise<number>;
+  /** What the cut-off cancels, and what was written down of it already. */
+  readonly countCancelledHolds: RevocationPort["countCancelled"];
 };
 
 /** What lists are filtered by, beside the agent. */
 const FILTERED = ["state", "task", "upstream"] as const;
 /** Read whole in one round trip. */
 const READ_WHOLE = 100;
+/** Whoever revokes waits for the number, and each hold has to be looked at. */
+const COUNTED_PAGES = 20;
 
-export function createHoldReads(client: Client, scripts: Scripts, base: string, view: CutOffView): Reads {
+export function createHoldReads(client: Client, scripts: Scripts, base: string, view: CutOffView): HoldReads {
   const keyOf = (id: string): string => `${base}hold:${id}`;
 
   /** Those that are there, whole, in their order. A hold and its approvals are read at one moment. */
@@ -132,7 +135,7 @@ export function createHoldReads(client: Client, scripts: Scripts, base: string, 
       const { id, before, number } = cutOff;
       // By their ids: what is cancelled while this counts is still one.
       const counted = new Set<string>();
-      const isFull = (): boolean => counted.size >= MAX_COUNTED_HOLDS;
+      let [pages, isWhole] = [0, true];
       for await (const rows of lookAlongLive(["state", "subject"], null)) {
         const cutOffs = await view.current();
         for (const { id: hold, values } of rows) {
@@ -142,15 +145,20 @@ export function createHoldReads(client: Client, scripts: Scripts, base: string, 
           const isFirst = cutOffs.findVoiding(subject, { number }) === null;
           if (isFirst && findCutOff([cutOff], subject) !== null) counted.add(hold);
         }
-        if (isFull()) break;
+        pages += 1;
+        if (pages < COUNTED_PAGES) continue;
+        isWhole = false;
+        break;
       }
-      for (let from = 0; !isFull(); from += LOOKED_AT) {
+      // Last: what the sweep has written down while its page was read is not among those.
+      for (let [from, left] = [0, COUNTED_PAGES]; left > 0; [from, left] = [from + LOOKED_AT, left - 1]) {
         const ids = await client.zrangebyscore(`${base}holds:ended`, before, "+inf", "LIMIT", from, LOOKED_AT);
         const rows = await lookAt(scripts, { rows: "hold:", fields: ["state", "ended_by"] }, ids);
         for (const { id: hold, values } of rows) if (values[0] === "cancelled" && values[1] === id) counted.add(hold);
         if (ids.length < LOOKED_AT) break;
+        isWhole &&= left > 1;
       }
-      return Math.min(counted.size, MAX_COUNTED_HOLDS);
+      return { holds: counted.size, isWhole };
     },
     attestations: async (resources, limit) => {
       const lists = await Promise.all(

@@ -4,8 +4,7 @@
 import { BrokerError } from "../../core/errors.ts";
 import { makeId } from "../../core/ids.ts";
 import type { HoldPort, HoldState, StoredAttestation } from "../../holds/hold-port.ts";
-import type { CutOffView } from "./cutoff-view.ts";
-import { createHoldReads } from "./hold-reads.ts";
+import type { HoldReads } from "./hold-reads.ts";
 import { attestationOf, holdOfReply, toAttestationOnWire } from "./hold-rows.ts";
 import { toDraft } from "./record.ts";
 import { notClaimedOf } from "./refusals.ts";
@@ -17,9 +16,12 @@ const FIRED: ReadonlySet<HoldState> = new Set(["firing", "done", "failed", "unkn
 /** As long as any. */
 const LONGEST_IDS = { attestation: makeId("att", 0, "0".repeat(16)) };
 
-export function createHoldPort(client: Client, scripts: Scripts, base: string, view: CutOffView): HoldPort {
-  const { countCancelledHolds: _, ...reads } = createHoldReads(client, scripts, base, view);
-
+export function createHoldPort(
+  client: Client,
+  scripts: Scripts,
+  base: string,
+  reads: Omit<HoldReads, "countCancelledHolds">,
+): HoldPort {
   /** What a statement has left to wake, also one of a broker that has gone since. Answers how many were waiting. */
   async function wakeAll(): Promise<number> {
     let holds = 0;

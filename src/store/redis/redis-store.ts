@@ -1,11 +1,15 @@
-// The engine for several brokers: one Redis, whose scripts decide. The ports of all rooms in one value.
+// The engine for several brokers: one Redis, whose scripts decide. This process keeps nothing of it that it could not read
+// again, and no answer is given before the server has it.
 
-import type { RecordPort } from "../../audit/record-port.ts";
 import { connect } from "./connection.ts";
-import { createRecordPort, createSealer } from "./record.ts";
+import { startPruning } from "./prune.ts";
+import { createRedisPorts, type RedisPorts } from "./redis-ports.ts";
 import { createScripts } from "./scripts.ts";
 
-export interface RedisStore extends RecordPort {
+export interface RedisStore extends RedisPorts {
+  /** True when nothing had been recorded or sealed in it when it was opened. */
+  readonly isEmpty: boolean;
+  /** Answers what was asked before, then leaves the server. */
   close(): Promise<void>;
 }
 
@@ -19,9 +23,14 @@ export async function openRedisStore({
 }): Promise<RedisStore> {
   const client = await connect(url);
   const scripts = createScripts(client, base);
-  const sealer = createSealer(client, scripts, base);
+  const [seq, check] = await Promise.all([client.hget(`${base}meta`, "seq"), client.exists(`${base}master_key_check`)]);
+  const endPruning = startPruning(scripts);
   return {
-    ...createRecordPort(client, scripts, base, sealer),
-    close: async () => void (await client.quit()),
+    isEmpty: seq === null && check === 0,
+    ...createRedisPorts(client, scripts, base),
+    close: async () => {
+      await endPruning();
+      await client.quit();
+    },
   };
 }

@@ -15,7 +15,7 @@ import type { Client, Reply, Scripts } from "./scripts.ts";
 /** What a revocation met, and what a policy would narrow: answered where grants and holds are read. */
 export interface MetReads {
   readonly countMetGrants: (cutOff: CutOff, at: Instant) => Promise<number>;
-  readonly countCancelledHolds: (cutOff: CutOff) => Promise<number>;
+  readonly countCancelledHolds: RevocationPort["countCancelled"];
   readonly liveShapes: (policyDigest: string, at: Instant) => Promise<readonly GrantShape[]>;
 }
 
@@ -107,10 +107,8 @@ export function createRevocationPort(
       const cutOffs = all.filter((each) => each.number <= number && !isForgotten(each, at));
       return { number, cutOffs, frozen: frozen.toSorted(), retiredKeys };
     },
-    countMet: async (cutOff, at) => {
-      const [grants, holds] = await Promise.all([countMetGrants(cutOff, at), countCancelledHolds(cutOff)]);
-      return { grants, holds };
-    },
+    countMet: countMetGrants,
+    countCancelled: countCancelledHolds,
     liveShapes,
 
     activatePolicy: async ({ at, digest, event }) => {
