@@ -4,7 +4,7 @@
 import { draftEvent } from "./audit/events.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
-import { type Clock, systemClock } from "./core/clock.ts";
+import type { Clock } from "./core/clock.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
 import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
@@ -36,7 +36,7 @@ import { createKeyRing } from "./secrets/key-ring.ts";
 import { openSealer } from "./secrets/master-key.ts";
 import { createRootSecrets } from "./secrets/root-secrets.ts";
 import { createSecretReferences } from "./secrets/secret-references.ts";
-import { openSqliteStore } from "./store/sqlite/sqlite-store.ts";
+import { openStore } from "./store/open-store.ts";
 import { VERSION } from "./version.ts";
 import { createWebhooks } from "./webhooks/webhooks.ts";
 
@@ -51,6 +51,7 @@ export interface Broker {
 
 export interface BrokerOptions {
   readonly log: Log;
+  /** Instead of the machine's, and of the store's. */
   readonly clock?: Clock;
   /** The scopes folder, where its loading has begun already. */
   readonly loading?: Promise<LoadResult>;
@@ -62,7 +63,7 @@ const RENEWALS_A_MINUTE = 600;
 
 export async function startBroker(
   config: ServerConfig,
-  { log, clock: wall = systemClock, loading = loadScopes(config.scopesFolder) }: BrokerOptions,
+  { log, clock, loading = loadScopes(config.scopesFolder) }: BrokerOptions,
 ): Promise<Broker> {
   // Undone in reverse, on a failed start and on close alike.
   const undo: (() => Promise<void> | void)[] = [];
@@ -70,7 +71,7 @@ export async function startBroker(
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   };
   try {
-    return await start(config, log, wall, loading, undo, close);
+    return await start(config, log, clock ?? null, loading, undo, close);
   } catch (thrown) {
     await close().catch(() => undefined);
     throw thrown;
@@ -80,7 +81,7 @@ export async function startBroker(
 async function start(
   config: ServerConfig,
   log: Log,
-  wall: Clock,
+  given: Clock | null,
   loading: Promise<LoadResult>,
   undo: (() => Promise<void> | void)[],
   close: () => Promise<void>,
@@ -91,14 +92,15 @@ async function start(
   let scopes = first.set;
   let gateway: Gateway | null = null;
   let waitingRoom: WaitingRoom | null = null;
-  let loadedAt = wall.now();
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
 
-  // 2. The store, locked to this process, and the key that opens what is sealed in it.
-  const store = await openSqliteStore({ file: config.storeFile });
+  // 2. The store, with the clock of all that is decided, and the key that opens what is sealed in it.
+  const store = await openStore(config.store, given);
   undo.push(() => store.close());
-  const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty);
+  const wall = store.clock;
+  let loadedAt = wall.now();
+  const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty, store.isShared);
 
   // 3. The address, so that the issuer is known; requests are answered 503 until the last step.
   const front = await openListener(config);

@@ -17,13 +17,17 @@ interface ListedSecret {
   readonly origins: readonly string[];
 }
 
+/** Where the store is. */
+type StoreLocation =
+  | { readonly engine: "sqlite"; readonly file: string }
+  | { readonly engine: "redis"; readonly url: string };
+
 export interface ServerConfig {
   /** The issuer URL, without a slash at its end; null: `http://` and the address that was bound. */
   readonly issuer: string | null;
   readonly host: string;
   readonly port: number;
-  /** Path of the SQLite file. */
-  readonly storeFile: string;
+  readonly store: StoreLocation;
   readonly scopesFolder: string;
   readonly masterKeyFile: string;
   readonly maxTtlSeconds: number;
@@ -150,8 +154,13 @@ const Issuer = z.string().refine((text) => {
 }, "expected an https URL in its normal form (http for a loopback address), without a slash at its end, such as https://valetkey.example");
 
 const Store = z.string().transform((text, context) => {
-  if (text.startsWith("sqlite:") && text.length > "sqlite:".length) return text.slice("sqlite:".length);
-  context.addIssue({ code: "custom", message: "expected sqlite: and a path, such as sqlite:.valetkey/broker.db" });
+  const file = /^sqlite:(.+)$/.exec(text)?.[1];
+  if (file !== undefined) return { engine: "sqlite", file } as const;
+  if (/^rediss?:\/\//.test(text)) return { engine: "redis", url: text } as const;
+  context.addIssue({
+    code: "custom",
+    message: "expected sqlite: and a path, such as sqlite:.valetkey/broker.db, or redis:// and an address",
+  });
   return z.NEVER;
 });
 
@@ -187,10 +196,13 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
   ];
   if (!parsed.success) throw new ConfigError(problems);
   const values = parsed.data;
-  const storeFile = resolve(cwd, values.VALETKEY_STORE);
+  const { VALETKEY_STORE: named } = values;
+  const store = named.engine === "sqlite" ? { ...named, file: resolve(cwd, named.file) } : named;
   const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
   const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
-  const ownFolders = [...new Set([dirname(masterKeyFile), dirname(storeFile), scopesFolder])];
+  const ownFolders = [
+    ...new Set([dirname(masterKeyFile), ...(store.engine === "sqlite" ? [dirname(store.file)] : []), scopesFolder]),
+  ];
   const listed = values.VALETKEY_SECRETS_FILES;
   const files = listed === undefined ? null : { ...listed, folder: resolve(cwd, listed.folder) };
   if (files !== null) problems.push(...findMixed(files.folder, ownFolders));
@@ -200,7 +212,7 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
     issuer: values.VALETKEY_ISSUER ?? null,
     host: bare(host),
     port,
-    storeFile,
+    store,
     scopesFolder,
     masterKeyFile,
     maxTtlSeconds: values.VALETKEY_MAX_TTL,

@@ -35,7 +35,7 @@ async function main(): Promise<number> {
     stderr: process.stderr,
     clock: systemClock,
     readSettings,
-    async openBroker(env, cwd, log, clock = systemClock) {
+    async openBroker(env, cwd, log, clock) {
       const settings = await readSettings(env, cwd);
       // Parsing has its own thread: it works while this one loads the broker's parts.
       const { loadScopes } = await import("./scopes/load.ts");
@@ -43,8 +43,8 @@ async function main(): Promise<number> {
       const { startBroker } = await import("./compose.ts");
       const broker = await startBroker(settings, {
         log: (level, message) => log(`${level}: ${message}`),
-        clock,
         loading,
+        ...(clock === undefined ? {} : { clock }),
       });
       return {
         url: broker.url,

@@ -66,7 +66,8 @@ async function examine(context: Context, options: DoctorOptions): Promise<readon
   try {
     const settings = await surroundings.readSettings(surroundings.env, surroundings.cwd);
     findings.push({ name: "configuration", state: "ok", message: "every VALETKEY_ variable is understood" });
-    findings.push(await examineScopes(settings), await examineFolder("store", dirname(settings.storeFile)));
+    findings.push(await examineScopes(settings));
+    if (settings.store.engine === "sqlite") findings.push(await examineFolder("store", dirname(settings.store.file)));
     findings.push(await examineSecretFile("master key", settings.masterKeyFile));
   } catch (error) {
     findings.push({ name: "configuration", state: "fail", message: messageOf(error) });

@@ -57,7 +57,8 @@ async function printStart(context: Context, broker: RunningBroker): Promise<void
     return near.startsWith("..") ? path : near;
   };
   terminal.line(styled("bold", "valetkey"), " is ready at ", styled("cyan", broker.url));
-  const rows: [string, string][] = [["  store", show(settings.storeFile)]];
+  const { store } = settings;
+  const rows: [string, string][] = [["  store", store.engine === "sqlite" ? show(store.file) : "Redis"]];
   if (settings.issuer !== null && settings.issuer !== broker.url) rows.push(["  issuer", settings.issuer]);
   rows.push(["  scopes", `${show(settings.scopesFolder)}: ${summarise(policy)}`]);
   terminal.facts(rows);

@@ -15,7 +15,9 @@ export interface BrokerSettings {
   readonly host: string;
   readonly port: number;
   readonly issuer: string | null;
-  readonly storeFile: string;
+  readonly store:
+    | { readonly engine: "sqlite"; readonly file: string }
+    | { readonly engine: "redis"; readonly url: string };
   readonly scopesFolder: string;
   readonly masterKeyFile: string;
   readonly maxTtlSeconds: number;

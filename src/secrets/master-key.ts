@@ -1,5 +1,5 @@
-// The master key: 32 random bytes in a file of mode 0600. Made only for an empty store; otherwise a missing or
-// different one is a start-up error (semantics, rule 33), because nothing that was sealed would open.
+// The master key: 32 random bytes in a file of mode 0600. Made only for an empty store of one broker; otherwise a missing
+// or different one is a start-up error (semantics, rule 33), because nothing that was sealed would open.
 
 import { randomBytes } from "node:crypto";
 import { link, mkdir, open, rm } from "node:fs/promises";
@@ -15,8 +15,13 @@ const CHECK_TEXT = "valetkey";
 /** What stops a start, with the next step. */
 export class MasterKeyError extends Error {}
 
-/** Reads the master key, makes it where that is allowed, and proves that it is the store's. */
-export async function openSealer(file: string, keys: KeyPort, storeIsEmpty: boolean): Promise<Sealer> {
+/** Reads the master key, makes it where that is allowed, and proves that it is the store's, whoever came first. */
+export async function openSealer(
+  file: string,
+  keys: KeyPort,
+  storeIsEmpty: boolean,
+  isShared = false,
+): Promise<Sealer> {
   const check = await keys.masterKeyCheck();
   if (check === null && !storeIsEmpty) {
     throw new MasterKeyError("the store has a record but no trace of its master key: it was altered; restore a backup");
@@ -28,21 +33,36 @@ export async function openSealer(file: string, keys: KeyPort, storeIsEmpty: bool
         `the master key ${file} is missing but the store has sealed data: restore the file from its backup, or set VALETKEY_MASTER_KEY_FILE to where it is`,
       );
     }
+    if (isShared) {
+      throw new MasterKeyError(
+        `there is no master key ${file}: brokers that share a store need the same one; make it once with: valetkey key master --out ${file}`,
+      );
+    }
     bytes = await writeKeyFile(file);
   }
   const sealer = createSealer(new Secret(bytes));
-  if (check === null) {
-    await keys.writeMasterKeyCheck(sealer.seal("master-key-check", CHECK_NAME, Buffer.from(CHECK_TEXT)));
-    return sealer;
-  }
+  const written = check ?? (await writeCheck(sealer, keys));
   try {
-    sealer.open("master-key-check", CHECK_NAME, check);
+    sealer.open("master-key-check", CHECK_NAME, written);
   } catch {
     throw new MasterKeyError(
       `the master key ${file} is not the one that sealed this store: restore the right file, or point VALETKEY_STORE at the store that it belongs to`,
     );
   }
   return sealer;
+}
+
+/** Another broker may start at this moment, with another key: what stands in the store is what counts. */
+async function writeCheck(sealer: Sealer, keys: KeyPort): Promise<Uint8Array> {
+  const own = sealer.seal("master-key-check", CHECK_NAME, Buffer.from(CHECK_TEXT));
+  try {
+    await keys.writeMasterKeyCheck(own);
+    return own;
+  } catch (cause) {
+    const first = await keys.masterKeyCheck();
+    if (first === null) throw cause;
+    return first;
+  }
 }
 
 async function readKeyFile(file: string): Promise<Uint8Array | null> {

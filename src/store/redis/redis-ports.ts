@@ -1,15 +1,7 @@
 // The ports of all rooms over one Redis, in one value. Nothing here decides: each transition is a script, each question a
 // read that is judged by cut-offs known after it.
 
-import type { RecordPort } from "../../audit/record-port.ts";
-import type { CallPort } from "../../gateway/call-port.ts";
-import type { GrantPort } from "../../grants/grant-port.ts";
-import type { HoldPort } from "../../holds/hold-port.ts";
-import type { ProofPort } from "../../identity/proof-port.ts";
-import type { RevocationPort } from "../../revocation/revocation-port.ts";
-import type { KeyPort } from "../../secrets/key-port.ts";
-import type { SecretPort } from "../../secrets/secret-port.ts";
-import type { WebhookPort } from "../../webhooks/webhook-port.ts";
+import type { StorePorts } from "../store.ts";
 import { createCallPort } from "./calls.ts";
 import { createWebhookPort } from "./cursors.ts";
 import { createCutOffView } from "./cutoff-view.ts";
@@ -25,18 +17,8 @@ import { createRevocationPort } from "./revocations.ts";
 import type { Client, Scripts } from "./scripts.ts";
 import { createSecretPort } from "./secrets.ts";
 
-export type RedisPorts = RecordPort &
-  GrantPort &
-  RevocationPort &
-  KeyPort &
-  ProofPort &
-  CallPort &
-  SecretPort &
-  HoldPort &
-  WebhookPort;
-
 /** `base` begins every key, and has the hash tag. */
-export function createRedisPorts(client: Client, scripts: Scripts, base: string): RedisPorts {
+export function createRedisPorts(client: Client, scripts: Scripts, base: string): StorePorts {
   const view = createCutOffView(client, base);
   const { countMetGrants, liveShapes, ...grants } = createGrantReads(client, scripts, base, view);
   const { countCancelledHolds, ...holds } = createHoldReads(client, scripts, base, view);

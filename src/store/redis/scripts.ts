@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import type { Cluster, Redis } from "ioredis";
+import type { Instant } from "../../core/clock.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { drawRandomPart } from "../../core/ids.ts";
 
@@ -23,8 +24,8 @@ const PRELUDE = "prelude.lua";
 /** Of an operation whose answer did not come: the second try comes after the connection is there again. */
 const MAX_TRIES = 2;
 
-/** `base` begins every key, and has the hash tag. */
-export function createScripts(client: Client, base: string): Scripts {
+/** `base` begins every key, and has the hash tag. `now`: a clock to take instead of the server's. */
+export function createScripts(client: Client, base: string, now: (() => Instant) | null = null): Scripts {
   const texts = readScripts();
   for (const [name, lua] of texts) client.defineCommand(commandOf(name), { numberOfKeys: 1, lua });
   // What `defineCommand` adds has no type.
@@ -33,7 +34,7 @@ export function createScripts(client: Client, base: string): Scripts {
     run: async (name, command) => {
       const act = commands[commandOf(name)];
       if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
-      const text = JSON.stringify({ op: drawRandomPart(), ...command }, (_, value: unknown) => value ?? undefined);
+      const text = JSON.stringify({ op: drawRandomPart(), now: now?.() ?? null, ...command }, (_, value: unknown) => value ?? undefined);
       for (let tries = 1; ; tries++) {
         try {
           return await act.call(client, base, text);
