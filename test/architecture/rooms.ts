@@ -96,6 +96,8 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   // In cli: the demo's stand-in of a provider.
   graphql: ["scopes", "cli"],
   // In audit: checkpoints are verified offline, with nothing but the record and a public key.
+  // The engine for several brokers, imported by it alone: see the restriction below.
+  ioredis: ["store"],
   jose: ["identity", "secrets", "credentials", "sdk", "audit"],
   // Finds duplicate keys, which JSON.parse drops in silence.
   "jsonc-parser": ["gateway"],
@@ -160,7 +162,8 @@ export const RESTRICTIONS: readonly Restriction[] = [
   },
   // Patterns of policy are compiled in core/pattern.ts alone.
   { rule: "raw-regexp", pattern: /\bRegExp\s*\(/, within: ["src/policy/", "src/scopes/"], allowed: [] },
-  { rule: "sqlite", pattern: /["'](?:node:)?sqlite["']/, within: ["src/"], allowed: ["src/store/sqlite/"] },
+  { rule: "sqlite", pattern: /["']node:sqlite["']/, within: ["src/"], allowed: ["src/store/sqlite/"] },
+  { rule: "ioredis", pattern: /["']ioredis["']/, within: ["src/"], allowed: ["src/store/redis/"] },
   {
     rule: "ignored-check",
     pattern: /@ts-(?:ignore|nocheck|expect-error)|(?:oxlint|eslint)-disable/,
