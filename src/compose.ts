@@ -5,23 +5,27 @@ import { draftEvent } from "./audit/events.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
+import type { CutOff } from "./core/cutoff.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
 import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
 import { createJwtVerifier } from "./credentials/verify-jwt.ts";
 import { createGateway, type Gateway, privateUpstreams } from "./gateway/create-gateway.ts";
 import { endOpenCalls } from "./gateway/end-open-calls.ts";
-import type { ProxiedCall } from "./gateway/gateway.ts";
 import { bodyInHeldRequest } from "./gateway/held-request.ts";
 import { createGrantFiring } from "./grants/hold-grant.ts";
 import { createWaiting } from "./grants/waiting.ts";
 import { createWaitingRoom, type WaitingRoom } from "./holds/waiting-room.ts";
 import { createApp } from "./http/app.ts";
-import { createGatewayListener, createUpstreamListener } from "./http/gateway-listener.ts";
 import { createHandlers } from "./http/handlers.ts";
 import { openListener, StartError } from "./http/listener.ts";
+import { openDoors } from "./http/open-doors.ts";
 import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
+import { createDuties } from "./replicas/duties.ts";
+import type { Follower } from "./replicas/follower.ts";
+import { joinReplicas } from "./replicas/join.ts";
+import { startUpkeep } from "./replicas/upkeep.ts";
 import { createAlarms } from "./revocation/alarms.ts";
 import { createFeed, type Feed, mayStillFollow } from "./revocation/feed.ts";
 import { createNarrowing } from "./revocation/narrowing.ts";
@@ -57,7 +61,6 @@ export interface BrokerOptions {
   readonly loading?: Promise<LoadResult>;
 }
 
-const MAINTENANCE_MS = 60_000;
 const REFUSALS_A_MINUTE = 60;
 const RENEWALS_A_MINUTE = 600;
 
@@ -92,6 +95,7 @@ async function start(
   let scopes = first.set;
   let gateway: Gateway | null = null;
   let waitingRoom: WaitingRoom | null = null;
+  let follower: Follower | null = null;
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
 
@@ -100,7 +104,7 @@ async function start(
   undo.push(() => store.close());
   const wall = store.clock;
   let loadedAt = wall.now();
-  const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty, store.isShared);
+  const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty, store.replicas !== null);
 
   // 3. The address, so that the issuer is known; requests are answered 503 until the last step.
   const front = await openListener(config);
@@ -128,6 +132,7 @@ async function start(
     issuer,
     at,
     sign: (type, claims) => ring.sign("record", type, claims),
+    isCurrent: () => store.replicas === null || (follower?.isCurrent() ?? false),
   });
   // Calls under way hear of a cut-off where the feed does: once it is durable, before whoever made it is answered.
   const openFeed: Feed = {
@@ -180,7 +185,11 @@ async function start(
     if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; ${what}`);
   };
   await activate(scopes);
-  await endOpenCalls(store, at, policyDigest);
+  const endOrphans = async (): Promise<void> => {
+    await endOpenCalls(store, at, policyDigest);
+    await waitingRoom?.recover();
+  };
+  await endOrphans();
   await store.append({
     at: at(),
     proof: null,
@@ -212,14 +221,16 @@ async function start(
   });
   undo.push(() => watcher.close());
   const refusals = createRefusalCounter(store, at, policyDigest);
-  const upkeep = (): Promise<void> => ring.tick().then(() => refusals.flush());
-  const timer = setInterval(
-    () => void upkeep().catch((cause: unknown) => log("error", `upkeep failed: ${String(cause)}`)),
-    MAINTENANCE_MS,
-  );
-  timer.unref();
+  const duties = createDuties(store.replicas, wall);
+  const endUpkeep = startUpkeep({
+    duties,
+    own: [() => refusals.flush()],
+    // In a store of its own a broker ends what another has left at its start, and at no other time.
+    forAll: [() => ring.tick(), ...(store.replicas === null ? [] : [endOrphans])],
+    log,
+  });
   undo.push(async () => {
-    clearInterval(timer);
+    endUpkeep();
     await refusals.flush().catch(() => undefined);
   });
 
@@ -247,6 +258,7 @@ async function start(
     sealer,
     isFrozen,
     bodyIn: bodyInHeldRequest,
+    isOurs: () => duties.isOurs("fire holds"),
     wake: () => waiting.wake(),
     log,
   });
@@ -277,7 +289,10 @@ async function start(
   waitingRoom = room;
   undo.push(() => room.close());
   await room.open({ calls: proxy.calls, grants: grantFiring });
-  const webhooks = createWebhooks({ port: store, record: store, secrets, clock, wall, policy, issuer, log });
+  const webhooks = createWebhooks({
+    ...{ port: store, record: store, secrets, clock, wall, policy, issuer, log },
+    isOurs: () => duties.isOurs("tell webhooks"),
+  });
   undo.push(() => webhooks.close());
   webhooks.start();
   const grants = {
@@ -292,6 +307,17 @@ async function start(
     isFrozen,
     firedHold: (hold: HoldId, grant: GrantId) => holds.firedHold(hold, grant),
   };
+  if (store.replicas !== null) {
+    const kept = { feed: openFeed, revocations, ring, secrets, decoys };
+    const lookAtPolicy = async (): Promise<void> => undefined;
+    const cut = (cutOff: CutOff): void => proxy.cut(cutOff);
+    const followed = await joinReplicas({
+      ...kept,
+      ...{ port: store.replicas, store, clock: wall, at, lookAtPolicy, cut, wake: () => waiting.wake(), log },
+    });
+    follower = followed;
+    undo.push(() => followed.close());
+  }
   const handlers = createHandlers({
     ...grants,
     budget,
@@ -309,31 +335,16 @@ async function start(
     decoys,
     loadedAt: () => loadedAt,
   });
-  const app = createApp(
-    {
-      issuer,
-      clock: wall,
-      guardedClock: clock,
-      policy,
-      proofs: store,
-      record: store,
-      refusals,
-      budget,
-      decoys,
-      alarms,
-      log,
-    },
-    handlers,
-  );
+  const told = { proofs: store, record: store, refusals, budget, decoys, alarms };
+  const app = createApp({ issuer, clock: wall, guardedClock: clock, policy, ...told, log }, handlers);
   const isGraphql = (name: string): boolean => scopes.upstreams.get(name)?.type === "graphql";
-  const entrance = { clock: wall, log, forward: (call: ProxiedCall) => proxy.forward(call), isGraphql };
-  for (const { upstream, host, port } of config.gatewayListeners) {
-    const own = await openListener({ host, port });
-    undo.push(() => own.close());
-    own.serve(createUpstreamListener(entrance, upstream));
-    log("info", `upstream ${upstream} has a listener of its own on ${own.url}`);
-  }
-  front.serve(createGatewayListener(entrance, (req, res) => void app(req, res)));
+  await openDoors({
+    front,
+    api: (req, res) => void app(req, res),
+    entrance: { clock: wall, log, forward: (call) => proxy.forward(call), isGraphql },
+    listeners: config.gatewayListeners,
+    onOpen: (own) => undo.push(() => own.close()),
+  });
 
   let closing: Promise<void> | null = null;
   return {

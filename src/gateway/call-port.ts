@@ -50,7 +50,7 @@ export interface CallPort {
   /** Writes what became of a call with its event, durably; it is open no more. Not open: no event, `false`. */
   endCall(command: { readonly at: Instant; readonly call: RequestId; readonly event: LeafDraft }): Promise<boolean>;
 
-  /** Calls that were begun and not ended, with the fields of the event that began them; at most `limit`, oldest first. */
+  /** Calls that were begun by brokers that are gone, and not ended, with the fields of the event that began them; at most `limit`, oldest first. */
   openCalls(
     limit: number,
   ): Promise<readonly { readonly call: RequestId; readonly fields: Readonly<Record<string, unknown>> }[]>;

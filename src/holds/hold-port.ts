@@ -152,7 +152,7 @@ export interface HoldPort {
   /** Live holds that a cut-off voids, by id, after `after`; at most `limit`. For writing down what has ended already. */
   voidedHolds(after: HoldId | null, limit: number): Promise<readonly FoundHold[]>;
 
-  /** Firing holds, oldest first: at the start of the only broker each is one whose end nobody knows. */
+  /** Firing holds of brokers that are gone, oldest first: nobody knows their end. */
   firingHolds(limit: number): Promise<readonly FoundHold[]>;
 
   /**

@@ -22,7 +22,7 @@ export interface HoldRunner {
   poke(): void;
   /** A cut-off is in force: write down what it cancelled. */
   sweep(): void;
-  /** After a start: what an earlier process had claimed is unknown, what cut-offs covered is cancelled. */
+  /** What brokers had claimed that are gone is unknown; what cut-offs covered is cancelled. */
   recover(): Promise<void>;
   /** Begins no firing any more, and waits a while for those under way. */
   close(): Promise<void>;
@@ -38,6 +38,8 @@ interface Dependencies {
   readonly isFrozen: (agent: string) => boolean;
   readonly calls: CallFiring;
   readonly grants: GrantFiring;
+  /** False: another broker fires what is due, for all that share the store. */
+  readonly isOurs: () => Promise<boolean>;
   /** Something changed: whoever waits looks again. */
   readonly onChange: () => void;
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
@@ -59,7 +61,7 @@ const CLOSE_MS = 10_000;
 const PAGE = 500;
 
 export function createHoldRunner(dependencies: Dependencies): HoldRunner {
-  const { port, clock, wall, policy, seals, calls, grants, onChange, log } = dependencies;
+  const { port, clock, wall, policy, seals, calls, grants, isOurs, onChange, log } = dependencies;
   const underWay = new Map<HoldId, { readonly upstream: string; readonly done: Promise<void> }>();
   let isClosed = false;
   let isLooking = false;
@@ -242,6 +244,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
   };
 
   const lookOnce = async (): Promise<void> => {
+    if (!(await isOurs())) return;
     const due = await port.dueHolds(clock.at(), DUE_PAGE);
     isFull = false;
     for (const found of due) {

@@ -21,8 +21,10 @@ export interface WaitingRoom {
   changed(): void;
   /** A cut-off is in force: write down what it cancelled. */
   sweep(): void;
-  /** From here on what is ready fires. What an earlier process had claimed is unknown first. */
+  /** From here on what is ready fires; first `recover`. */
   open(firing: { readonly calls: CallFiring; readonly grants: GrantFiring }): Promise<void>;
+  /** What brokers had claimed that are gone is unknown. */
+  recover(): Promise<void>;
   /** Begins no firing any more, and waits a while for those under way. */
   close(): Promise<void>;
 }
@@ -37,6 +39,8 @@ interface Dependencies {
   readonly isFrozen: (agent: string) => boolean;
   /** Reads the body out of what `gateway/` sealed. */
   readonly bodyIn: (request: Uint8Array) => Uint8Array | null;
+  /** False: another broker fires what is due. */
+  readonly isOurs: () => Promise<boolean>;
   /** Wakes who long-polls. */
   readonly wake: () => void;
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
@@ -61,6 +65,7 @@ export function createWaitingRoom(dependencies: Dependencies): WaitingRoom {
       runner = createHoldRunner({ ...all, ...firing, onChange: wake });
       await runner.recover();
     },
+    recover: async () => runner?.recover(),
     close: async () => runner?.close(),
   };
 }

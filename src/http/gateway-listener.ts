@@ -8,7 +8,7 @@ import { newId, type RequestId } from "../core/ids.ts";
 import type { ProxiedCall } from "../gateway/gateway.ts";
 import { type Log, makeProblem, toBrokerError } from "./problem.ts";
 
-interface Dependencies {
+export interface Entrance {
   readonly clock: Clock;
   readonly log: Log;
   readonly forward: (call: ProxiedCall) => Promise<void>;
@@ -20,7 +20,7 @@ const PREFIX = "/gateway/";
 const UPSTREAM = /^[a-z0-9._-]{1,64}$/;
 
 /** `api` gets everything else. */
-export function createGatewayListener(dependencies: Dependencies, api: RequestListener): RequestListener {
+export function createGatewayListener(dependencies: Entrance, api: RequestListener): RequestListener {
   return (message, response) => {
     const target = message.url ?? "";
     if (target.startsWith(PREFIX)) {
@@ -38,12 +38,12 @@ export function createGatewayListener(dependencies: Dependencies, api: RequestLi
 }
 
 /** For clients that allow no base path: everything on this listener is for one upstream. */
-export function createUpstreamListener(dependencies: Dependencies, upstream: string): RequestListener {
+export function createUpstreamListener(dependencies: Entrance, upstream: string): RequestListener {
   return (message, response) => void answer(dependencies, message, response, upstream, message.url ?? "");
 }
 
 async function answer(
-  dependencies: Dependencies,
+  dependencies: Entrance,
   message: IncomingMessage,
   response: ServerResponse,
   upstream: string,

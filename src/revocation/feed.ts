@@ -4,15 +4,10 @@
 
 import { FEED_HEARTBEAT_MS, FEED_TYPE, type FeedMessage } from "../api/revocations.ts";
 import type { Instant } from "../core/clock.ts";
-import type { CutOff } from "../core/cutoff.ts";
 import { digestOf } from "../core/canonical-json.ts";
 import { BrokerError } from "../core/errors.ts";
 import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
-import type { RevocationPort } from "./revocation-port.ts";
-
-export type FeedEntry =
-  | { readonly kind: "cut_off"; readonly cutOff: CutOff }
-  | { readonly kind: "key_retired"; readonly number: number; readonly keyId: string };
+import type { FeedEntry, RevocationPort } from "./revocation-port.ts";
 
 /** One open connection. `close` ends it; the verifier connects again and gets a snapshot. */
 export interface Subscriber {
@@ -28,6 +23,10 @@ export interface Feed {
   subscribe(subscriber: Subscriber): Promise<() => void>;
   /** Call right after the entry is durable. Entries may arrive out of order. */
   publish(entry: FeedEntry): void;
+  /** The number of the last entry that followers were sent, or will be before any other. */
+  last(): number;
+  /** Entries are missing that cannot be had any more: all followers come again, and get a snapshot. */
+  startAnew(): Promise<void>;
   /** Drops followers whom a new policy would not let follow, or knows by other keys. */
   dropAllBut(mayFollow: (principal: AnyPrincipal) => boolean): void;
   close(): void;
@@ -44,11 +43,13 @@ interface Dependencies {
   readonly issuer: string;
   readonly at: () => Instant;
   readonly sign: (type: string, claims: FeedMessage) => Promise<string>;
+  /** False while other brokers may have made entries of which this one has not heard. */
+  readonly isCurrent?: () => boolean;
 }
 
 const numberOf = (entry: FeedEntry): number => (entry.kind === "cut_off" ? entry.cutOff.number : entry.number);
 
-export async function createFeed({ port, issuer, at, sign }: Dependencies): Promise<Feed> {
+export async function createFeed({ port, issuer, at, sign, isCurrent = () => true }: Dependencies): Promise<Feed> {
   const subscribers = new Set<Subscriber>();
   const early = new Map<number, FeedEntry>();
   let last = (await port.snapshot(at())).number;
@@ -79,18 +80,48 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
   };
   const common = (): { iss: string; at: number; number: number } => ({ iss: issuer, at: at(), number: last });
 
+  const startAnew = (): Promise<void> => {
+    early.clear();
+    dropAll();
+    return enqueue(async () => {
+      last = (await port.snapshot(at())).number;
+    });
+  };
+
   const heartbeat = setInterval(() => {
     stalled = early.size === 0 ? 0 : stalled + 1;
-    if (stalled > MAX_STALLED_HEARTBEATS) {
-      early.clear();
-      dropAll();
-      void enqueue(async () => {
-        last = (await port.snapshot(at())).number;
-      }).catch(() => undefined);
-    }
-    if (subscribers.size > 0) void enqueue(() => broadcast({ kind: "heartbeat", ...common() })).catch(() => undefined);
+    if (stalled > MAX_STALLED_HEARTBEATS) void startAnew().catch(() => undefined);
+    // A heartbeat says that there is nothing else: verifiers close where none comes.
+    if (subscribers.size > 0 && isCurrent())
+      void enqueue(() => broadcast({ kind: "heartbeat", ...common() })).catch(() => undefined);
   }, FEED_HEARTBEAT_MS);
   heartbeat.unref();
+
+  const publish = (entry: FeedEntry): void => {
+    early.set(numberOf(entry), entry);
+    void enqueue(async () => {
+      for (let next = early.get(last + 1); next !== undefined; next = early.get(last + 1)) {
+        last = numberOf(next);
+        early.delete(last);
+        const { kind } = next;
+        await broadcast(
+          kind === "cut_off"
+            ? {
+                kind,
+                ...common(),
+                cutOff: {
+                  id: next.cutOff.id,
+                  number: last,
+                  target: { ...next.cutOff.target },
+                  before: next.cutOff.before,
+                },
+              }
+            : { kind, ...common(), keyId: next.keyId },
+        );
+      }
+      for (const number of early.keys()) if (number <= last) early.delete(number);
+    }).catch(() => undefined);
+  };
 
   return {
     subscribe: async (subscriber) => {
@@ -129,31 +160,9 @@ export async function createFeed({ port, issuer, at, sign }: Dependencies): Prom
       }).finally(() => join(-1));
       return () => void subscribers.delete(subscriber);
     },
-    publish: (entry) => {
-      early.set(numberOf(entry), entry);
-      void enqueue(async () => {
-        for (let next = early.get(last + 1); next !== undefined; next = early.get(last + 1)) {
-          last = numberOf(next);
-          early.delete(last);
-          const { kind } = next;
-          await broadcast(
-            kind === "cut_off"
-              ? {
-                  kind,
-                  ...common(),
-                  cutOff: {
-                    id: next.cutOff.id,
-                    number: last,
-                    target: { ...next.cutOff.target },
-                    before: next.cutOff.before,
-                  },
-                }
-              : { kind, ...common(), keyId: next.keyId },
-          );
-        }
-        for (const number of early.keys()) if (number <= last) early.delete(number);
-      }).catch(() => undefined);
-    },
+    publish,
+    last: () => last,
+    startAnew,
     dropAllBut: (mayFollow) => {
       for (const subscriber of subscribers) if (!mayFollow(subscriber.principal)) drop(subscriber);
     },

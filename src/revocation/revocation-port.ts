@@ -17,6 +17,11 @@ export interface StoredCutOff extends CutOff {
   readonly closed: boolean;
 }
 
+/** What the feed tells, in the order of its numbers. */
+export type FeedEntry =
+  | { readonly kind: "cut_off"; readonly cutOff: CutOff }
+  | { readonly kind: "key_retired"; readonly number: number; readonly keyId: string };
+
 /** Everything that a verifier must know, and the number of the feed's last entry. */
 export interface FeedSnapshot {
   readonly number: number;

@@ -41,6 +41,8 @@ export interface Revocations {
   list(): Promise<FeedSnapshot>;
   /** As far as this broker knows without asking the store, whose transactions decide. */
   isFrozen(agent: string): boolean;
+  /** Another broker may have frozen an agent, or lifted that. */
+  reload(): Promise<void>;
 }
 
 /** What one event of a strike names at most, so that it fits an entry; and how many strikes are remembered. */
@@ -179,6 +181,13 @@ export function createRevocations(dependencies: Dependencies): Revocations {
     },
     list: () => port.snapshot(clock.at()),
     isFrozen: (agent) => frozen.has(agent),
+    reload: async () => {
+      const now = new Set((await port.snapshot(clock.at())).frozen);
+      for (const agent of frozen) if (!now.has(agent)) frozen.delete(agent);
+      for (const agent of now) frozen.add(agent);
+      // What was lifted by another broker may be struck again.
+      for (const one of struck) if (!now.has(one) && !one.startsWith("grt_")) struck.delete(one);
+    },
   };
 }
 

@@ -34,6 +34,8 @@ export interface Decoys {
   remove(call: SecretCall, id: CanaryId): Promise<void>;
   /** Oldest first. */
   list(): readonly Canary[];
+  /** Another broker may have changed one. */
+  reload(): Promise<void>;
 }
 
 interface Dependencies {
@@ -133,6 +135,7 @@ export async function createDecoys({ port, sealer, at, policy }: Dependencies): 
         throw new BrokerError("not_found", `there is no decoy ${id}: valetkey canary list shows those that are there`);
       }),
     list: () => canaries.map(describe),
+    reload: () => inTurn(async () => hold(await load())),
   };
 }
 

@@ -30,6 +30,8 @@ export interface KeyRing {
   rotate(by: { readonly person: string; readonly proof: ConsumedProof; readonly compromised: boolean }): Promise<void>;
   /** What the schedule asks for at this instant; called now and then. */
   tick(): Promise<void>;
+  /** Another broker may have changed the keys. */
+  reload(): Promise<void>;
 }
 
 interface Dependencies {
@@ -158,6 +160,7 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
       inTurn(async () =>
         apply(merge(await Promise.all(PURPOSES.map((purpose) => plan(purpose, person, compromised)))), proof),
       ),
+    reload: () => inTurn(load),
     tick: () =>
       inTurn(async () => {
         const now = at();

@@ -40,6 +40,8 @@ export interface RootSecrets {
   /** Throws `not_found`. */
   remove(call: SecretCall, name: string): Promise<SecretAnswer>;
   list(): readonly SecretAnswer[];
+  /** Another broker may have changed one. */
+  reload(): Promise<void>;
 }
 
 interface Dependencies {
@@ -64,7 +66,7 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
   let changing: Promise<unknown> = Promise.resolve();
 
   /** Changes follow one another, so that memory ends as the store does, also where it failed to say whether it did it. */
-  const inTurn = (change: () => Promise<SecretAnswer>): Promise<SecretAnswer> => {
+  const inTurn = <Result>(change: () => Promise<Result>): Promise<Result> => {
     const done = changing.then(change).catch(async (thrown: unknown) => {
       if (!(thrown instanceof BrokerError) || thrown.status >= 500) sealed = await load().catch(() => sealed);
       throw thrown;
@@ -163,6 +165,10 @@ export async function createRootSecrets(dependencies: Dependencies): Promise<Roo
           "not_found",
           `there is no sealed root credential ${name}: valetkey secrets list shows those that are there`,
         );
+      }),
+    reload: () =>
+      inTurn(async () => {
+        sealed = await load();
       }),
     list: () => [
       ...[...sealed.values()]

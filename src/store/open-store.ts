@@ -12,7 +12,7 @@ export async function openStore(location: StoreLocation, clock: Clock | null): P
   switch (location.engine) {
     case "sqlite": {
       const { openSqliteStore } = await import("./sqlite/sqlite-store.ts");
-      return { ...(await openSqliteStore({ file: location.file })), clock: clock ?? systemClock, isShared: false };
+      return { ...(await openSqliteStore({ file: location.file })), clock: clock ?? systemClock, replicas: null };
     }
     case "redis": {
       const { openRedisStore } = await import("./redis/redis-store.ts");

@@ -6,6 +6,7 @@ import type { CallPort } from "../gateway/call-port.ts";
 import type { GrantPort } from "../grants/grant-port.ts";
 import type { HoldPort } from "../holds/hold-port.ts";
 import type { ProofPort } from "../identity/proof-port.ts";
+import type { ReplicaPort } from "../replicas/replica-port.ts";
 import type { RevocationPort } from "../revocation/revocation-port.ts";
 import type { KeyPort } from "../secrets/key-port.ts";
 import type { SecretPort } from "../secrets/secret-port.ts";
@@ -19,8 +20,8 @@ export interface Store extends StorePorts {
   readonly isEmpty: boolean;
   /** What instants are taken from: that of the store where several brokers share it (semantics, rule 35). */
   readonly clock: Clock;
-  /** Several brokers may use it at once. */
-  readonly isShared: boolean;
+  /** Null: one broker has it alone. */
+  readonly replicas: ReplicaPort | null;
   /** Answers what was asked before, then lets it go. */
   close(): Promise<void>;
 }

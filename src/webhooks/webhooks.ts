@@ -14,6 +14,8 @@ export interface Webhooks {
 type Dependencies = Omit<ReceiverDependencies, "timeoutMs" | "isClosing" | "closed"> & {
   /** For how long a receiver may take with one message. */
   readonly timeoutMs?: number;
+  /** False: another broker tells them. */
+  readonly isOurs?: () => Promise<boolean>;
 };
 
 /** How long an entry may go unnoticed that nobody told of. */
@@ -21,7 +23,11 @@ const TICK_MS = 1000;
 const TIMEOUT_MS = 10_000;
 const CLOSE_MS = 2000;
 
-export function createWebhooks({ timeoutMs = TIMEOUT_MS, ...given }: Dependencies): Webhooks {
+export function createWebhooks({
+  timeoutMs = TIMEOUT_MS,
+  isOurs = async () => true,
+  ...given
+}: Dependencies): Webhooks {
   const { port, record, clock, policy, log } = given;
   const closing = new AbortController();
   let isClosed = false;
@@ -44,6 +50,12 @@ export function createWebhooks({ timeoutMs = TIMEOUT_MS, ...given }: Dependencie
   };
 
   const turn = async (name: string): Promise<void> => {
+    if (!(await isOurs())) {
+      // Whoever tells it now moves its cursor on: should it be ours again, that is read anew.
+      const receiver = receivers.get(name);
+      receivers.delete(name);
+      return receiver?.close();
+    }
     const receiver = receivers.get(name) ?? (await open(name));
     receivers.set(name, receiver);
     await receiver.turn();

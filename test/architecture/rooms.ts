@@ -27,6 +27,8 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
     "credentials",
     "grants",
   ],
+  // What brokers that share a store do together.
+  replicas: ["core", "api", "scopes", "audit", "secrets", "revocation"],
   // Tells receivers of what the record says; sends by the gateway's one way out.
   webhooks: ["core", "api", "scopes", "audit", "secrets", "gateway"],
   store: ["core"],
@@ -63,6 +65,7 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
     "grants",
     "gateway",
     "webhooks",
+    "replicas",
     "store",
     "http",
     "config",
@@ -81,6 +84,7 @@ export const PORT_ROOMS: readonly string[] = [
   "grants",
   "gateway",
   "webhooks",
+  "replicas",
 ];
 
 /** Third-party package to the rooms that may import it. Node's own modules are free. */

@@ -139,13 +139,15 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
     let runner: HoldRunner | null = null;
     const feed = {
       subscribe: () => Promise.reject(new Error("nobody follows here")),
+      last: () => 0,
+      startAnew: async () => undefined,
       publish: () => runner?.sweep(),
       dropAllBut: () => undefined,
       close: () => undefined,
     };
     const revocations = createRevocations({ ...shared, feed, frozen, onChange: () => undefined });
     const isFrozen = (agent: string): boolean => revocations.isFrozen(agent);
-    const rooms = { ...shared, isFrozen, bodyIn: () => null, onChange: () => undefined };
+    const rooms = { ...shared, isFrozen, bodyIn: () => null, onChange: () => undefined, isOurs: async () => true };
     const lookUp = () => Promise.resolve(NOTHING_KNOWN);
     const grantFiring = createGrantFiring({ issuer: ISSUER, port: store, clock, ceilings: CEILINGS, lookUp });
     const activate = watch(life, true, async (command: Parameters<GrantFiring["activate"]>[0]) => {

@@ -5,7 +5,7 @@ import type { ErrorCode } from "../../src/core/errors.ts";
 import { createGuardedClock } from "../../src/core/guarded-clock.ts";
 import { type GrantId, newId, type RequestId } from "../../src/core/ids.ts";
 import { createAlarms } from "../../src/revocation/alarms.ts";
-import type { FeedEntry } from "../../src/revocation/feed.ts";
+import type { FeedEntry } from "../../src/revocation/revocation-port.ts";
 import { createRevocations } from "../../src/revocation/revocations.ts";
 import { createStrikes } from "../../src/revocation/strikes.ts";
 import type { Person } from "../../src/scopes/scope-set.ts";
@@ -38,6 +38,8 @@ export async function openAlarms(change: (port: SqliteStore) => SqliteStore = (p
   const refusals = { ...counter, count: (code: string) => void counts.push(code) };
   const feed = {
     subscribe: () => Promise.reject(new Error("nobody follows here")),
+    last: () => 0,
+    startAnew: async () => undefined,
     publish: (entry: FeedEntry) => void published.push(entry),
     dropAllBut: () => undefined,
     close: () => undefined,

@@ -5,11 +5,11 @@ import type { TestBroker } from "./broker.ts";
 
 const Event = z.record(z.string(), z.unknown());
 
-export async function readEvents(broker: TestBroker): Promise<readonly Record<string, unknown>[]> {
+export async function readEvents(broker: Pick<TestBroker, "as">): Promise<readonly Record<string, unknown>[]> {
   return (await readLines(broker)).map((line) => Event.parse(JSON.parse(line)));
 }
 
-async function readLines(broker: TestBroker): Promise<readonly string[]> {
+async function readLines(broker: Pick<TestBroker, "as">): Promise<readonly string[]> {
   const lines: string[] = [];
   for (;;) {
     const { text } = await broker.as("security-1").call("readRecord", { query: { after: lines.length, limit: 2000 } });

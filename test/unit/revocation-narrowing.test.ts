@@ -46,6 +46,8 @@ function openNarrowing(roles: readonly string[]) {
     markSwept: async () => void steps.push("swept"),
   };
   const feed: Feed = {
+    last: () => 0,
+    startAnew: async () => undefined,
     publish: (entry) => void steps.push(`tell ${entry.kind === "cut_off" ? entry.cutOff.target.role : entry.kind}`),
     subscribe: unused,
     dropAllBut: () => undefined,

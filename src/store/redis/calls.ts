@@ -6,6 +6,7 @@ import type { RequestId } from "../../core/ids.ts";
 import { PLACED_FIELDS } from "../../core/leaf.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import { answersOf } from "./answers.ts";
+import { findOrphaned } from "./presence.ts";
 import { toDraft } from "./record.ts";
 import { callRefusedOf } from "./refusals.ts";
 import { unknownReply } from "./replies.ts";
@@ -64,15 +65,22 @@ export function createCallPort(client: Client, scripts: Scripts, base: string): 
       }
     },
     openCalls: async (limit) => {
-      const pairs = await client.zrangebyscore(`${base}open_calls`, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, limit);
       const found: OpenCall[] = [];
-      for (let from = 0; from < pairs.length; from += 2 * READ_EACH) {
-        const part: { readonly call: RequestId; readonly seq: string }[] = [];
-        for (let i = from; i < Math.min(from + 2 * READ_EACH, pairs.length); i += 2) {
+      for (let skip = 0; found.length < limit; skip += READ_EACH) {
+        const page = ["-inf", "+inf", "WITHSCORES", "LIMIT", skip, READ_EACH] as const;
+        const pairs = await client.zrangebyscore(`${base}open_calls`, ...page);
+        if (pairs.length === 0) break;
+        const calls: { readonly call: RequestId; readonly seq: string }[] = [];
+        for (let i = 0; i + 1 < pairs.length; i += 2) {
           // Kept by `begin_call.lua`: a request's id, and a number.
-          part.push({ call: pairs[i] as RequestId, seq: String(pairs[i + 1]) });
+          calls.push({ call: pairs[i] as RequestId, seq: String(pairs[i + 1]) });
         }
-        found.push(...(await readOpen(part)));
+        const brokers = await client.hmget(`${base}open_call_brokers`, ...calls.map(({ call }) => call));
+        const orphaned = await findOrphaned(
+          scripts,
+          calls.map((each, i) => [each, brokers[i] ?? null] as const),
+        );
+        found.push(...(await readOpen(orphaned.slice(0, limit - found.length))));
       }
       return found;
     },

@@ -8,6 +8,7 @@ import type { FoundHold, HoldFilter, HoldPort, StoredHold } from "../../holds/ho
 import type { RevocationPort } from "../../revocation/revocation-port.ts";
 import { answersOf } from "./answers.ts";
 import type { CutOffView } from "./cutoff-view.ts";
+import { findOrphaned } from "./presence.ts";
 import { attestationOf, HOLD_FIELDS, holdOf, isLive, subjectOfHold, subjectOfText } from "./hold-rows.ts";
 import { toBytes } from "./replies.ts";
 import { lookAlong, lookAt, LOOKED_AT, type Row } from "./look.ts";
@@ -128,7 +129,16 @@ export function createHoldReads(client: Client, scripts: Scripts, base: string, 
     },
     firingHolds: async (limit) => {
       const firing = await oldestOf(client, `${base}holds:firing`, Number.MAX_SAFE_INTEGER, limit);
-      const holds = await read(firing.map(({ id }) => id));
+      const brokers = await lookAt(
+        scripts,
+        { rows: "hold:", fields: ["lease_broker"] },
+        firing.map(({ id }) => id),
+      );
+      const orphaned = await findOrphaned(
+        scripts,
+        firing.map(({ id }, i) => [id, brokers[i]?.values[0] ?? null] as const),
+      );
+      const holds = await read(orphaned);
       return judge(holds.filter(({ state }) => state === "firing"));
     },
     countCancelledHolds: async (cutOff) => {

@@ -2,10 +2,13 @@
 // again, and no answer is given before the server has it.
 
 import { type Clock, systemClock } from "../../core/clock.ts";
+import { drawRandomPart } from "../../core/ids.ts";
 import type { Store } from "../store.ts";
 import { connect } from "./connection.ts";
+import { startPresence } from "./presence.ts";
 import { startPruning } from "./prune.ts";
 import { createRedisPorts } from "./redis-ports.ts";
+import { createReplicaPort } from "./replicas.ts";
 import { createScripts } from "./scripts.ts";
 import { openServerClock } from "./server-clock.ts";
 
@@ -19,20 +22,23 @@ interface Options {
 
 export async function openRedisStore({ url, base = "{valetkey}:", clock = null }: Options): Promise<Store> {
   const client = await connect(url);
+  const follower = await connect(url);
   const serverClock = clock === null ? await openServerClock(client, systemClock) : null;
-  const scripts = createScripts(client, base, clock === null ? null : () => clock.now());
-  const [seq, check] = await Promise.all([
-    client.hget(`${base}meta`, "seq"),
-    client.exists(`${base}master_key_check`),
-  ]);
+  const now = clock === null ? null : () => clock.now();
+  const scripts = createScripts(client, base, { broker: drawRandomPart(), now });
+  const [seq, check] = await Promise.all([client.hget(`${base}meta`, "seq"), client.exists(`${base}master_key_check`)]);
   const endPruning = startPruning(scripts);
+  const endPresence = await startPresence(scripts);
   return {
     ...createRedisPorts(client, scripts, base),
     isEmpty: seq === null && check === 0,
-    isShared: true,
+    replicas: createReplicaPort(client, follower, scripts, base),
     clock: clock ?? serverClock ?? systemClock,
     close: async () => {
       serverClock?.close();
+      endPresence();
+      // It may be waiting for a change.
+      follower.disconnect();
       await endPruning();
       await client.quit();
     },

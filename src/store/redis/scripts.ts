@@ -24,8 +24,19 @@ const PRELUDE = "prelude.lua";
 /** Of an operation whose answer did not come: the second try comes after the connection is there again. */
 const MAX_TRIES = 2;
 
-/** `base` begins every key, and has the hash tag. `now`: a clock to take instead of the server's. */
-export function createScripts(client: Client, base: string, now: (() => Instant) | null = null): Scripts {
+interface Sender {
+  /** Of this process: what it has under way is known by it. */
+  readonly broker: string;
+  /** A clock to take instead of the server's. */
+  readonly now: (() => Instant) | null;
+}
+
+/** `base` begins every key, and has the hash tag. */
+export function createScripts(
+  client: Client,
+  base: string,
+  { broker, now }: Sender = { broker: drawRandomPart(), now: null },
+): Scripts {
   const texts = readScripts();
   for (const [name, lua] of texts) client.defineCommand(commandOf(name), { numberOfKeys: 1, lua });
   // What `defineCommand` adds has no type.
@@ -34,7 +45,10 @@ export function createScripts(client: Client, base: string, now: (() => Instant)
     run: async (name, command) => {
       const act = commands[commandOf(name)];
       if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
-      const text = JSON.stringify({ op: drawRandomPart(), now: now?.() ?? null, ...command }, (_, value: unknown) => value ?? undefined);
+      const text = JSON.stringify(
+        { op: drawRandomPart(), broker, now: now?.() ?? null, ...command },
+        (_, value: unknown) => value ?? undefined,
+      );
       for (let tries = 1; ; tries++) {
         try {
           return await act.call(client, base, text);

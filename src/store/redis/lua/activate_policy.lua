@@ -2,4 +2,5 @@
 local instant = take_instant()
 write_placed(nil, { command.event }, instant)
 set_meta('policy_digest', command.digest)
+tell('policy')
 return done({ 'activated', int(instant) })

@@ -6,4 +6,5 @@ if redis.call('HEXISTS', key('canaries'), command.id) == 1 then return { 'exists
 
 write_placed(command.proof, { command.event }, instant)
 redis.call('HSET', key('canaries'), command.id, int(instant) .. ' ' .. command.text)
+tell('secrets')
 return done({ 'added', int(instant) })

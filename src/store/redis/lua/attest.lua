@@ -25,5 +25,6 @@ for _, new in ipairs(command.attestations) do
   answer[#answer + 1] = redis.call('HGET', key('attestation:' .. id), 'text')
 end
 if proof then write_placed(proof, {}, instant) end
+tell('waiting')
 answer[2] = int(holds)
 return done(answer)

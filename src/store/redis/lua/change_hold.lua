@@ -20,7 +20,10 @@ if to then
 else
   if type(command.wakeAt) == 'number' then redis.call('ZADD', key('holds:due'), int(command.wakeAt), hold.id) end
   -- A look that found nothing new makes no new version: nobody who has read it has to read it again.
-  if approval or command.event then redis.call('HINCRBY', key('hold:' .. hold.id), 'version', 1) end
+  if approval or command.event then
+    redis.call('HINCRBY', key('hold:' .. hold.id), 'version', 1)
+    tell('waiting')
+  end
 end
 if type(command.keepUntil) == 'number' then raise_limits(command.keepUntil, 0) end
 return done(add_hold_reply({ 'changed', int(instant) }, hold.id))

@@ -27,6 +27,7 @@ for _, new in ipairs(command.add) do
   redis.call('HSET', key('keys'), new.id, new.state .. ' ' .. int(instant) .. ' ' .. int(instant) .. ' ' .. new.text)
   redis.call('HSET', key('sealed_keys'), new.id, new.sealed)
 end
+tell('keys')
 local answer = { 'changed', int(instant) }
 for _, move in ipairs(command.moves) do
   local made, text = string.match(redis.call('HGET', key('keys'), move.id), '^%S+ (%d+) %d+ (.*)$')
@@ -36,6 +37,7 @@ for _, move in ipairs(command.moves) do
     set_meta('feed_number', number)
     redis.call('HDEL', key('sealed_keys'), move.id)
     redis.call('ZADD', key('retired_keys'), int(number), move.id)
+    tell('feed')
     answer[#answer + 1] = move.id
     answer[#answer + 1] = int(number)
   end

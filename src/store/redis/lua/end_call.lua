@@ -3,4 +3,5 @@ if not redis.call('ZSCORE', key('open_calls'), command.call) then return { 'not_
 
 write_placed(nil, { command.event }, take_instant())
 redis.call('ZREM', key('open_calls'), command.call)
+redis.call('HDEL', key('open_call_brokers'), command.call)
 return done({ 'ended' })

@@ -2,4 +2,5 @@
 if is_replayed(command.proof) then return { 'proof_replayed' } end
 local number, cut = add_cut_off(command.target)
 redis.call('HSET', key('frozen'), command.agent, cut.id)
+tell('frozen')
 return done({ 'frozen', number, cut.row })

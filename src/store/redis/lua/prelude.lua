@@ -56,6 +56,13 @@ local function take_instant()
   return math.max(meta.instant, math.min(command.at, wall_clock() + 1000))
 end
 
+-- What brokers keep of the store, and read again when it has changed; `replica-port.ts` has the topics. The oldest entries
+-- go: who comes that late reads everything.
+local CHANGES_KEPT = 10000
+local function tell(topic)
+  redis.call('XADD', key('changes'), 'MAXLEN', '~', CHANGES_KEPT, '*', 'topic', topic)
+end
+
 local ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 local function make_id(kind, instant, random)
   local time = ''
@@ -405,6 +412,7 @@ local function add_cut_off(target)
       count_shape('closed_shapes', shape, 1)
     end
   end
+  tell('feed')
   return int(number), cut
 end
 
@@ -475,6 +483,7 @@ end
 local function end_grant(id, instant, by)
   redis.call('HSET', key('grant:' .. id), 'ended_at', int(instant), 'ended_by', by)
   redis.call('HINCRBY', key('grant:' .. id), 'version', 1)
+  tell('waiting')
 end
 
 -- What is refused whatever is called: the refusal, or nil and the chain of the grant, oldest first.
@@ -581,6 +590,7 @@ local function add_hold(new, instant)
   redis.call('HSET', key('holds:same'), new.fingerprint, new.id)
   for _, resource in ipairs(cjson.decode(new.resources)) do redis.call('ZADD', key('holds:of:' .. resource), 0, new.id) end
   raise_limits(new.keepUntil, 0)
+  tell('waiting')
 end
 
 -- It leaves all that finds what lives. A held grant ends with a hold that ends without having fired.
@@ -600,7 +610,7 @@ end
 local function move_hold(hold, to, instant, wake_at, lease)
   local name = key('hold:' .. hold.id)
   redis.call('HSET', name, 'state', to.state, 'state_at', int(instant))
-  redis.call('HDEL', name, 'ended_by', 'why', 'lease_token', 'lease_until')
+  redis.call('HDEL', name, 'ended_by', 'why', 'lease_token', 'lease_until', 'lease_broker')
   if to.endedBy then redis.call('HSET', name, 'ended_by', to.endedBy) end
   if to.why then redis.call('HSET', name, 'why', to.why) end
   redis.call('HINCRBY', name, 'version', 1)
@@ -609,11 +619,12 @@ local function move_hold(hold, to, instant, wake_at, lease)
   if to.state == 'waiting' then
     redis.call('ZADD', key('holds:due'), int(type(wake_at) == 'number' and wake_at or instant), hold.id)
   elseif to.state == 'firing' then
-    redis.call('HSET', name, 'lease_token', lease.token, 'lease_until', int(lease.ends_at))
+    redis.call('HSET', name, 'lease_token', lease.token, 'lease_until', int(lease.ends_at), 'lease_broker', command.broker)
     redis.call('ZADD', key('holds:firing'), int(lease.ends_at), hold.id)
   else
     drop_live_hold(hold, to.state, instant)
   end
+  tell('waiting')
 end
 
 -- In the order of the port: the refusal, or nil, the hold and the instant. What follows it cannot refuse but for what

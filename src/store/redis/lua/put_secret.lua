@@ -9,4 +9,5 @@ if command.version ~= last + 1 then return { 'conflict' } end
 write_placed(command.proof, { command.event }, instant)
 redis.call('HSET', key('secrets'), command.name, int(instant) .. ' ' .. command.text)
 redis.call('HSET', key('secret_versions'), command.name, int(command.version))
+tell('secrets')
 return done({ 'put', int(instant) })

@@ -7,4 +7,5 @@ local is_there = redis.call('HEXISTS', key(command.from), command.id) == 1
 
 write_placed(command.proof, is_there and { command.event } or {}, instant)
 redis.call('HDEL', key(command.from), command.id)
+tell('secrets')
 return done({ is_there and 'deleted' or 'not_found', int(instant) })

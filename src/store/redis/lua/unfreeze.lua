@@ -5,4 +5,5 @@ local instant = take_instant()
 local is_frozen = redis.call('HEXISTS', key('frozen'), command.agent) == 1
 write_placed(command.proof, is_frozen and { command.event } or {}, instant)
 redis.call('HDEL', key('frozen'), command.agent)
+tell('frozen')
 return done({ is_frozen and 'unfrozen' or 'not_frozen', int(instant) })

@@ -1,0 +1,34 @@
+// What brokers that share a store need of it to go on together. Nothing here decides: transitions do, in the store.
+
+import type { FeedEntry } from "../revocation/revocation-port.ts";
+
+/**
+ * What a broker keeps of the store, and must read again: entries of the feed, frozen agents, signing keys, root credentials
+ * and decoys, the policy in force; and what long polls wait for.
+ */
+export const TOPICS = ["feed", "frozen", "keys", "secrets", "policy", "waiting"] as const;
+export type Topic = (typeof TOPICS)[number];
+
+export interface Changes {
+  /** Where to go on from. */
+  readonly position: string;
+  /** Each once. */
+  readonly topics: readonly Topic[];
+}
+
+export interface ReplicaPort {
+  /**
+   * What has changed after this position; at once, or as soon as something does, or nothing after `waitMs`. Null: nothing,
+   * and where the store stands. One question at a time.
+   */
+  changes(after: string | null, waitMs: number): Promise<Changes>;
+
+  /** The entries of the feed after this number, in order. Null: some of them are forgotten, and only a snapshot has all. */
+  entriesAfter(number: number): Promise<readonly FeedEntry[] | null>;
+
+  /**
+   * Makes it this broker's for so long, or longer; false while it is another's. What must happen once is guarded by its
+   * own transition: a duty only keeps others from trying.
+   */
+  takeDuty(name: string, seconds: number): Promise<boolean>;
+}
