@@ -28,7 +28,8 @@ export interface KeyPort {
 
   /**
    * Adds keys and moves others, with events, in one transaction. A key that becomes `retired` gets a number in the
-   * feed; the numbers are returned in the order of `moves`. Keys never leave `retired`.
+   * feed; the numbers are returned in the order of `moves`. Keys never leave `retired`. Throws `conflict`, and nothing is
+   * written, where a purpose would have two active keys or two next ones: another broker was first.
    */
   changeKeys(command: {
     readonly at: Instant;

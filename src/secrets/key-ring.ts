@@ -138,12 +138,25 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
     events: changes.flatMap((change) => change.events),
   });
 
+  /** Where another broker was first, what it made counts. */
+  const unlessAnother = async (step: () => Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (thrown) {
+      if (!(thrown instanceof BrokerError) || thrown.code !== "conflict") throw thrown;
+      await load();
+    }
+  };
+
   await load();
   const missing = PURPOSES.filter(
     (purpose) => !loaded.some((key) => key.purpose === purpose && key.state === "active"),
   );
-  if (missing.length > 0)
-    await apply(merge(await Promise.all(missing.map((purpose) => plan(purpose, null, false)))), null);
+  if (missing.length > 0) {
+    await unlessAnother(async () =>
+      apply(merge(await Promise.all(missing.map((purpose) => plan(purpose, null, false)))), null),
+    );
+  }
 
   return {
     sign: (purpose, type, claims) => {
@@ -182,7 +195,7 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
           };
           changes.push({ add: [], moves: [{ id: key.id, state: "retired" }], events: [event] });
         }
-        if (changes.length > 0) await apply(merge(changes), null);
+        if (changes.length > 0) await unlessAnother(() => apply(merge(changes), null));
       }),
   };
 }

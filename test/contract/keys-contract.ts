@@ -103,6 +103,34 @@ export function describeKeyPort(name: string, open: () => Promise<Opened<Ports>>
       expect((await port.keys()).map((key) => key.state)).toEqual(["next"]);
     });
 
+    it("has one key that signs and one that is next, whoever of two planned first", async () => {
+      const [active, next] = [newKey("active"), newKey("next")];
+      const other = { ...newKey("active"), purpose: "record" as const };
+      await change(T0, [active, next, other], []);
+      const before = await port.head();
+      const rotate = () =>
+        change(
+          T0 + 1,
+          [newKey("next")],
+          [
+            { id: next.id, state: "active" },
+            { id: active.id, state: "retiring" },
+          ],
+        );
+      await expect(change(T0 + 1, [newKey("active")], [])).rejects.toMatchObject({ code: "conflict" });
+      await expect(change(T0 + 1, [newKey("next")], [])).rejects.toMatchObject({ code: "conflict" });
+      await expect(change(T0 + 1, [], [{ id: next.id, state: "active" }])).rejects.toMatchObject({ code: "conflict" });
+      expect(await port.head()).toEqual(before);
+      const done = await Promise.allSettled([rotate(), rotate()]);
+      expect(done.map(({ status }) => status).toSorted()).toEqual(["fulfilled", "rejected"]);
+      expect((await port.keys()).map(({ purpose, state }) => `${purpose} ${state}`).toSorted()).toEqual([
+        "credential active",
+        "credential next",
+        "credential retiring",
+        "record active",
+      ]);
+    });
+
     it("changes keys once for one proof", async () => {
       const proof = proofAt(T0);
       const command = () => ({ at: T0, proof, add: [newKey("next")], moves: [], events: [eventOf("key.created")] });

@@ -41,6 +41,8 @@ export function createKeyPort(client: Client, scripts: Scripts, base: string): K
           throw new BrokerError("conflict", `there is no key ${reply[1]} to move; list the keys again`);
         case "retired":
           throw new BrokerError("conflict", `key ${reply[1]} is retired and stays so; make another`);
+        case "two_keys":
+          throw new BrokerError("conflict", `there would be two keys that are ${reply[1]}; list the keys again`);
         default:
           return notWrittenOf(reply);
       }

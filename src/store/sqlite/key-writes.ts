@@ -87,6 +87,15 @@ function checkKeyChanges(tx: Transaction, add: ChangeKeysOnWire["add"], moves: C
     if (present === "retired") throw new BrokerError("conflict", `key ${id} is retired and stays so; make another`);
     states.set(id, state);
   }
+  const rows = [...tx.sql.signingKeys.all(), ...add.map(({ id, purpose, state }) => ({ id, purpose, state }))];
+  const taken = new Set<string>();
+  for (const row of rows) {
+    const state = states.get(String(row["id"])) ?? String(row["state"]);
+    const place = `${state} ${String(row["purpose"])}`;
+    if ((state === "active" || state === "next") && taken.has(place))
+      throw new BrokerError("conflict", `there would be two keys that are ${place}; list the keys again`);
+    taken.add(place);
+  }
 }
 
 function stateInFile(tx: Transaction, id: string): string | undefined {

@@ -53,6 +53,7 @@ const STATEMENTS = {
   unfreeze: "DELETE FROM frozen WHERE agent = ?",
 
   findKey: "SELECT state FROM keys WHERE id = ?",
+  signingKeys: "SELECT id, purpose, state FROM keys WHERE state <> 'retired'",
   addKey:
     "INSERT INTO keys (id, purpose, state, public_jwk, sealed, created_at, state_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
   moveKey: "UPDATE keys SET state = ?, state_at = ? WHERE id = ?",

@@ -21,6 +21,24 @@ for _, move in ipairs(command.moves) do
   if present == 'retired' then return { 'retired', move.id } end
   states[move.id] = move.state
 end
+-- One signs, and one is next: whoever planned with older keys plans again.
+local taken = {}
+local function take(id, state, purpose)
+  state = states[id] or state
+  local place = state .. ' ' .. purpose
+  if (state == 'active' or state == 'next') and taken[place] then return place end
+  taken[place] = true
+end
+local rows = redis.call('HGETALL', key('keys'))
+for i = 1, #rows, 2 do
+  local state, text = string.match(rows[i + 1], '^(%S+) %d+ %d+ (.*)$')
+  local place = state ~= 'retired' and take(rows[i], state, cjson.decode(text).purpose)
+  if place then return { 'two_keys', place } end
+end
+for _, new in ipairs(command.add) do
+  local place = take(new.id, new.state, cjson.decode(new.text).purpose)
+  if place then return { 'two_keys', place } end
+end
 
 write_placed(command.proof, command.events, instant)
 for _, new in ipairs(command.add) do
