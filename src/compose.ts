@@ -313,7 +313,7 @@ async function start(
     const cut = (cutOff: CutOff): void => proxy.cut(cutOff);
     const followed = await joinReplicas({
       ...kept,
-      ...{ port: store.replicas, store, clock: wall, at, lookAtPolicy, cut, wake: () => waiting.wake(), log },
+      ...{ issuer, port: store.replicas, store, clock: wall, at, lookAtPolicy, cut, wake: () => waiting.wake(), log },
     });
     follower = followed;
     undo.push(() => followed.close());

@@ -178,7 +178,15 @@ export type Event =
       readonly reasons: readonly Reason[];
       readonly policy: string;
     }
-  | { readonly type: "policy.activated"; readonly policy: string; readonly previousPolicy: string | null }
+  | {
+      readonly type: "policy.activated";
+      readonly policy: string;
+      readonly previousPolicy: string | null;
+      /** Null, and the other two: a reload or a start. */
+      readonly person: string | null;
+      readonly reason: string | null;
+      readonly request: RequestId | null;
+    }
   | { readonly type: "policy.rejected"; readonly problems: readonly string[]; readonly policy: string }
   | { readonly type: "key.created"; readonly key: string; readonly purpose: string; readonly policy: string }
   | {

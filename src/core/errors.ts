@@ -41,6 +41,7 @@ export const ERRORS = {
   store_unavailable: { status: 503, title: "the store does not answer" },
   audit_unavailable: { status: 503, title: "the record cannot be written" },
   clock_behind: { status: 503, title: "the broker's clock cannot be trusted" },
+  policy_mismatch: { status: 503, title: "this replica's policy is not the one in force" },
   secret_unavailable: { status: 503, title: "the upstream's root credential is not there" },
   upstream_timeout: { status: 504, title: "the upstream did not answer in time" },
 } as const satisfies Record<string, ErrorKind>;

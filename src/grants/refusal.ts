@@ -13,6 +13,9 @@ export interface RetryReason extends Reason {
   readonly retryAfterSeconds?: number;
 }
 
+/** As long as a change of policy takes to reach a replica that has it. */
+const POLICY_RETRY_SECONDS = 1;
+
 export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
   switch (refused.outcome) {
     case "proof_replayed":
@@ -46,8 +49,9 @@ export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
     case "policy_changed":
       return [
         {
-          code: "conflict",
-          message: "the policy in force keeps changing, or this broker has another one than the store: try again",
+          code: "policy_mismatch",
+          message: "this replica's policy is not the one in force, or that one is changing: try again",
+          retryAfterSeconds: POLICY_RETRY_SECONDS,
         },
       ];
   }

@@ -2,6 +2,7 @@
 
 import type { Clock, Instant } from "../core/clock.ts";
 import type { CutOff } from "../core/cutoff.ts";
+import { BrokerError } from "../core/errors.ts";
 import { makeId } from "../core/ids.ts";
 import type { Feed } from "../revocation/feed.ts";
 import type { RevocationPort } from "../revocation/revocation-port.ts";
@@ -13,6 +14,7 @@ interface Kept {
 }
 
 interface Dependencies {
+  readonly issuer: string;
   readonly port: ReplicaPort;
   readonly store: Pick<RevocationPort, "snapshot">;
   readonly clock: Pick<Clock, "monotonic">;
@@ -31,10 +33,14 @@ interface Dependencies {
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
 }
 
-/** Resolves once this broker knows what the store has. */
-export function joinReplicas(dependencies: Dependencies): Promise<Follower> {
-  const { port, store, clock, at, feed, revocations, ring, secrets, decoys, lookAtPolicy, cut, wake, log } =
+/** Resolves once this broker knows what the store has. Throws `conflict` where the others call themselves otherwise. */
+export async function joinReplicas(dependencies: Dependencies): Promise<Follower> {
+  const { issuer, port, store, clock, at, feed, revocations, ring, secrets, decoys, lookAtPolicy, cut, wake, log } =
     dependencies;
+
+  const agreed = await port.agreeOnIssuer(issuer);
+  if (agreed !== issuer)
+    throw new BrokerError("conflict", `the brokers of this store are ${agreed}: set VALETKEY_ISSUER to that here too`);
 
   async function hearOfEntries(): Promise<void> {
     const entries = await port.entriesAfter(feed.last());

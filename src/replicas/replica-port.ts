@@ -17,6 +17,9 @@ export interface Changes {
 }
 
 export interface ReplicaPort {
+  /** What the other brokers of this store call themselves: as this one, or it is the only one. */
+  agreeOnIssuer(issuer: string): Promise<string>;
+
   /**
    * What has changed after this position; at once, or as soon as something does, or nothing after `waitMs`. Null: nothing,
    * and where the store stands. One question at a time.

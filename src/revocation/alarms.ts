@@ -86,6 +86,7 @@ const STRIKES: Readonly<Record<ErrorCode, "always" | "gateway" | "never">> = {
   store_unavailable: "never",
   audit_unavailable: "never",
   clock_behind: "never",
+  policy_mismatch: "never",
   secret_unavailable: "never",
   upstream_timeout: "never",
 };

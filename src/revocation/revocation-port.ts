@@ -116,14 +116,23 @@ export interface RevocationPort {
   liveShapes(policyDigest: string, at: Instant): Promise<readonly GrantShape[]>;
 
   /**
-   * Puts a policy in force with its event; from then on `issue` under another digest is refused.
-   * `swept` is the digest for which narrowing was last completed: null or another digest means work is left.
+   * Puts a policy in force with its event; from then on `issue` under another digest is refused, and narrowing is to be
+   * done. With `replaces`: only where this one is in force until then, null for none; else `conflict`, nothing is written.
    */
   activatePolicy(command: {
     readonly at: Instant;
+    /** None: a reload or a start, by the broker itself. */
+    readonly proof?: ConsumedProof | null;
     readonly digest: string;
+    readonly replaces?: string | null;
     readonly event: LeafDraft;
-  }): Promise<{ readonly instant: Instant }>;
+  }): Promise<
+    | { readonly outcome: "activated"; readonly instant: Instant }
+    | { readonly outcome: "conflict"; readonly digest: string | null }
+    | NotWritten
+  >;
+  /** Narrowing is complete for this policy, where it is in force still. */
   markSwept(digest: string): Promise<void>;
+  /** `swept` null or another digest than that in force: narrowing is not complete. */
   policyInForce(): Promise<{ readonly digest: string | null; readonly swept: string | null }>;
 }

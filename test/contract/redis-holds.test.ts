@@ -135,7 +135,12 @@ describe("holds of several brokers", { timeout: 60_000 }, () => {
       const keys = (await one.client.keys(`${one.base.replaceAll(/[{}]/g, "?")}*`)).map((name) =>
         name.slice(one.base.length),
       );
-      expect(keys.filter((name) => !name.startsWith("op:")).toSorted()).toEqual(["changes", "drafts", "meta", "record"]);
+      expect(keys.filter((name) => !name.startsWith("op:")).toSorted()).toEqual([
+        "changes",
+        "drafts",
+        "meta",
+        "record",
+      ]);
     });
   });
 

@@ -17,7 +17,8 @@ let one: Replica;
 let other: Replica;
 beforeAll(async () => {
   replicas = await openReplicas();
-  [one, other] = [await replicas.start(), await replicas.start()];
+  // At the same moment, in an empty store: keys are made once, and the policy comes into force once.
+  [one, other] = await Promise.all([replicas.start(), replicas.start()]);
 });
 afterAll(() => replicas.close());
 
@@ -52,6 +53,11 @@ describe("several brokers on one store", () => {
       [one, other].map(async ({ url }) => (await fetch(`${url}/.well-known/jwks.json`)).json()),
     );
     expect(keys[0]).toEqual(keys[1]);
+  });
+
+  it("call themselves alike, or the later one does not start", async () => {
+    const issuer = "https://another.example";
+    await expect(replicas.start({ VALETKEY_ISSUER: issuer })).rejects.toThrow(`set VALETKEY_ISSUER to that here too`);
   });
 
   it("take a proof once, whoever is asked", async () => {

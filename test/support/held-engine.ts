@@ -204,7 +204,8 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
   const activatePolicy = async (next: World): Promise<void> => {
     world = next;
     scopes = policyOf(next);
-    const event = draftEvent({ type: "policy.activated", policy: scopes.digest, previousPolicy: null });
+    const by = { person: null, reason: null, request: null };
+    const event = draftEvent({ type: "policy.activated", policy: scopes.digest, previousPolicy: null, ...by });
     await store.activatePolicy({ at: clock.at(), digest: scopes.digest, event });
   };
 

@@ -42,7 +42,7 @@ function openNarrowing(roles: readonly string[]) {
     snapshot: unused,
     liveShapes: async () => roles.map(shape),
     policyInForce: async () => ({ digest: "before", swept: "before" }),
-    activatePolicy: async ({ at }) => ({ instant: at }),
+    activatePolicy: async ({ at }) => ({ outcome: "activated", instant: at }),
     markSwept: async () => void steps.push("swept"),
   };
   const feed: Feed = {

@@ -142,7 +142,14 @@ describe("a message", () => {
   });
 
   it("of real events is never refused for what is unusual in them", () => {
-    const { fields } = draftEvent({ type: "policy.activated", policy: "f".repeat(64), previousPolicy: null });
+    const { fields } = draftEvent({
+      type: "policy.activated",
+      policy: "f".repeat(64),
+      previousPolicy: null,
+      person: null,
+      reason: null,
+      request: null,
+    });
     expect(messageOf("policy.activated", fields).text).toBe("policy ffffffffffff is in force");
     const decoy = { canary: "can_1", like: "github", where: "body", agent: null, route: "/v1", request: "req_1" };
     expect(messageOf("decoy.presented", decoy)).toMatchObject({ data: { agent: null, where: "body" } });

@@ -5,15 +5,19 @@ import { unknownReply } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 
 const PRESENT_EVERY_MS = 5000;
-const GONE_AFTER_SECONDS = 30;
+export const GONE_AFTER_SECONDS = 30;
 
-/** Says at once, and from then on, that this broker is there. Answers how to stop. */
-export async function startPresence(scripts: Scripts): Promise<() => void> {
+/** Says at once, and from then on, that this broker is there. Answers how to say that it goes. */
+export async function startPresence(scripts: Scripts): Promise<() => Promise<void>> {
   const say = () => scripts.run("present", {});
   await say();
   const timer = setInterval(() => void say().catch(() => undefined), PRESENT_EVERY_MS);
   timer.unref();
-  return () => clearInterval(timer);
+  return async () => {
+    clearInterval(timer);
+    // Otherwise the others find out by themselves.
+    await scripts.run("leave", {}).catch(() => undefined);
+  };
 }
 
 /** Of what each of these brokers has under way, that of brokers which are gone. Null: nobody knows whose it is. */

@@ -36,10 +36,10 @@ export async function openRedisStore({ url, base = "{valetkey}:", clock = null }
     clock: clock ?? serverClock ?? systemClock,
     close: async () => {
       serverClock?.close();
-      endPresence();
       // It may be waiting for a change.
       follower.disconnect();
       await endPruning();
+      await endPresence();
       await client.quit();
     },
   };

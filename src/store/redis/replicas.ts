@@ -6,6 +6,7 @@ import type { ReplicaPort, Topic } from "../../replicas/replica-port.ts";
 import { TOPICS } from "../../replicas/replica-port.ts";
 import type { FeedEntry } from "../../revocation/revocation-port.ts";
 import { cutOffOf } from "./cutoff-rows.ts";
+import { GONE_AFTER_SECONDS } from "./presence.ts";
 import type { Client, Scripts } from "./scripts.ts";
 
 /** Read at once. */
@@ -17,6 +18,10 @@ const ENTRIES_AT_MOST = 10_000;
 export function createReplicaPort(client: Client, follower: Client, scripts: Scripts, base: string): ReplicaPort {
   const isTopic = (text: string | undefined): text is Topic => TOPICS.some((topic) => topic === text);
   return {
+    agreeOnIssuer: async (issuer) => {
+      const reply = await scripts.run("agree", { issuer, seconds: GONE_AFTER_SECONDS });
+      return reply[1] ?? issuer;
+    },
     changes: async (after, waitMs) => {
       if (after === null) {
         const [last] = await follower.xrevrange(`${base}changes`, "+", "-", "COUNT", 1);

@@ -111,10 +111,18 @@ export function createRevocationPort(
     countCancelled: countCancelledHolds,
     liveShapes,
 
-    activatePolicy: async ({ at, digest, event }) => {
-      const reply = await scripts.run("activate_policy", { at, digest, event: toDraft(event) });
-      if (reply[0] !== "activated") throw unknownReply(reply);
-      return { instant: Number(reply[1]) };
+    activatePolicy: async ({ at, proof, digest, replaces, event }) => {
+      // What is null is not sent.
+      const given = replaces === undefined ? {} : { replaces: replaces ?? "" };
+      const reply = await scripts.run("activate_policy", { at, proof, digest, ...given, event: toDraft(event) });
+      switch (reply[0]) {
+        case "activated":
+          return { outcome: reply[0], instant: Number(reply[1]) };
+        case "conflict":
+          return { outcome: reply[0], digest: textOrNull(reply[1]) };
+        default:
+          return notWrittenOf(reply);
+      }
     },
     markSwept: async (digest) => void (await scripts.run("mark_swept", { digest })),
     policyInForce: async () => {

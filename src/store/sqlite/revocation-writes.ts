@@ -69,13 +69,21 @@ export function reopen(tx: Transaction, command: Command<"reopen">): Outcome<"re
 }
 
 export function activatePolicy(tx: Transaction, command: Command<"activatePolicy">): Outcome<"activatePolicy"> {
-  const instant = takeInstant(tx, command.at);
-  writePlaced(tx, null, placeEvents(tx, instant, [command.event]));
-  tx.state = { ...tx.state, meta: { ...tx.state.meta, policy_digest: command.digest } };
-  return { instant };
+  const { at, proof = null, digest, replaces, event } = command;
+  const instant = takeInstant(tx, at);
+  const refused = checkProof(tx, at, proof);
+  if (refused !== null) return refused;
+  const { policy_digest: before } = tx.state.meta;
+  if (replaces !== undefined && before !== (replaces ?? "")) {
+    return { outcome: "conflict", digest: before === "" ? null : before };
+  }
+  writePlaced(tx, proof, placeEvents(tx, instant, [event]));
+  tx.state = { ...tx.state, meta: { ...tx.state.meta, policy_digest: digest, policy_swept: "" } };
+  return { outcome: "activated", instant };
 }
 
 export function markSwept(tx: Transaction, digest: string): null {
+  if (tx.state.meta.policy_digest !== digest) return null;
   tx.dirty = true;
   tx.state = { ...tx.state, meta: { ...tx.state.meta, policy_swept: digest } };
   return null;

@@ -174,7 +174,8 @@ function createRevocationPort(writer: Writer, reader: Reader, seen: SeenProofs):
       }
       return [...shapes.values()];
     },
-    activatePolicy: (command) => writer.call("activatePolicy", command, "first"),
+    activatePolicy: ({ proof = null, ...command }) =>
+      spend(seen, { ...command, proof }, () => writer.call("activatePolicy", { ...command, proof }, "first")),
     async markSwept(digest) {
       await writer.call("markSwept", digest);
     },
