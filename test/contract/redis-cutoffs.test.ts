@@ -176,7 +176,7 @@ describe("cut-offs in Redis", { timeout: 60_000 }, () => {
       await prune(one.scripts);
       const keys = (await one.client.keys(`${one.base}*`)).map((key) => key.slice(one.base.length));
       const left = keys.filter((key) => !key.startsWith("op:")).toSorted();
-      expect(left).toEqual(["drafts", "meta", "record"]);
+      expect(left).toEqual(["changes", "drafts", "meta", "record"]);
     });
   });
 

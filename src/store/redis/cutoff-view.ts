@@ -7,6 +7,7 @@ import type { StoredCutOff } from "../../revocation/revocation-port.ts";
 import { createCutOffIndex, type CutOffIndex, issueOf, namesFor } from "../cutoff-index.ts";
 import { cutOffOf } from "./cutoff-rows.ts";
 import type { Client } from "./scripts.ts";
+import { shareRuns } from "./share-runs.ts";
 
 /** Read at once: some milliseconds of the server. */
 const ROWS_EACH = 1000;
@@ -107,26 +108,7 @@ export function createCutOffView(client: Client, base: string): CutOffView {
     }
   }
 
-  let running: Promise<ReadContext> | null = null;
-  let next: Promise<ReadContext> | null = null;
-
-  function run(): Promise<ReadContext> {
-    const own = follow().finally(() => (running = null));
-    running = own;
-    return own;
-  }
-
-  // Who comes while it runs needs the next run, and shares it with all who came meanwhile: this one may have read before.
-  function context(): Promise<ReadContext> {
-    if (running === null) return run();
-    next ??= running.then(restart, restart);
-    return next;
-  }
-
-  function restart(): Promise<ReadContext> {
-    next = null;
-    return run();
-  }
+  const context = shareRuns(follow);
 
   async function findPast(asked: readonly Ended[]): Promise<readonly (StoredCutOff | null)[]> {
     if (asked.length === 0 || (await client.exists(`${base}past_cutoffs`)) === 0) return asked.map(() => null);

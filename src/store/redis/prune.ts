@@ -7,15 +7,19 @@ const EVERY_MS = 1000;
 /** Of one second: what many brokers write, and no more than a part of the server's time. */
 const MAX_RUNS = 20;
 
-/** Answers how to end it: nothing of it is under way any more when that resolves. */
-export function startPruning(scripts: Scripts): () => Promise<void> {
+/**
+ * `seal`: links what nobody has read yet, so that the record's head is never long behind. Answers how to end it: nothing of
+ * it is under way any more when that resolves.
+ */
+export function startPruning(scripts: Scripts, seal: () => Promise<unknown>): () => Promise<void> {
   let running = Promise.resolve();
   let isBusy = false;
   let isClosed = false;
   const timer = setInterval(() => {
     if (isBusy) return;
     isBusy = true;
-    running = prune(scripts, () => isClosed)
+    running = seal()
+      .then(() => prune(scripts, () => isClosed))
       .catch(() => undefined)
       .finally(() => (isBusy = false));
   }, EVERY_MS);

@@ -6,9 +6,11 @@ import { BrokerError } from "../../core/errors.ts";
 import { EMPTY_HASH, type Head, type Leaf, type LeafDraft, placeLeaf } from "../../core/leaf.ts";
 import { type Instant, toTimestamp } from "../../core/clock.ts";
 import type { Client, Scripts } from "./scripts.ts";
+import { shareRuns } from "./share-runs.ts";
 
 /** Linked at once: some tens of milliseconds. */
 const SEALED_ROWS = 500;
+const SEALED_CHARACTERS = 1_048_576;
 
 /** An event on its way to a script. Throws `audit_unavailable` where it could not become an entry. */
 export function toDraft({ random, fields }: LeafDraft, ids: Readonly<Record<string, string>> = {}): object {
@@ -28,8 +30,6 @@ interface Sealer {
 }
 
 export function createSealer(client: Client, scripts: Scripts, base: string): Sealer {
-  let running: Promise<Head> | null = null;
-
   async function sealAll(): Promise<Head> {
     for (;;) {
       const [seq, hash] = await client.hmget(`${base}meta`, "sealed_seq", "sealed_hash");
@@ -38,8 +38,11 @@ export function createSealer(client: Client, scripts: Scripts, base: string): Se
       if (drafts.length === 0) return head;
       const leaves: Leaf[] = [];
       const after = head.seq;
+      let characters = 0;
       for (const [id, values] of drafts) {
+        if (characters > SEALED_CHARACTERS) break;
         const leaf = leafOf(values, head);
+        characters += leaf.text.length;
         if (id !== `${leaf.seq}-0`) throw broken(`entry ${leaf.seq} is not there, the next is ${id}`);
         leaves.push(leaf);
         head = { seq: leaf.seq, hash: leaf.hash };
@@ -48,15 +51,7 @@ export function createSealer(client: Client, scripts: Scripts, base: string): Se
     }
   }
 
-  return {
-    // Who comes while it runs needs the next run: what was placed meanwhile may not be in this one.
-    seal() {
-      const next = running === null ? sealAll() : running.catch(() => undefined).then(sealAll);
-      running = next;
-      void next.finally(() => (running = running === next ? null : running)).catch(() => undefined);
-      return next;
-    },
-  };
+  return { seal: shareRuns(sealAll) };
 }
 
 /** The values of one draft: `instant`, `random`, `fields`, then ids by name. */

@@ -27,10 +27,11 @@ export async function openRedisStore({ url, base = "{valetkey}:", clock = null }
   const now = clock === null ? null : () => clock.now();
   const scripts = createScripts(client, base, { broker: drawRandomPart(), now });
   const [seq, check] = await Promise.all([client.hget(`${base}meta`, "seq"), client.exists(`${base}master_key_check`)]);
-  const endPruning = startPruning(scripts);
+  const ports = createRedisPorts(client, scripts, base);
+  const endPruning = startPruning(scripts, () => ports.head());
   const endPresence = await startPresence(scripts);
   return {
-    ...createRedisPorts(client, scripts, base),
+    ...ports,
     isEmpty: seq === null && check === 0,
     replicas: createReplicaPort(client, follower, scripts, base),
     clock: clock ?? serverClock ?? systemClock,
