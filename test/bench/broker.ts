@@ -35,6 +35,12 @@ export interface BenchBroker extends Child {
   signer(name: string): Promise<SignAssertion>;
 }
 
+/** What several brokers are one by; the folder has the master key already. */
+export interface SharedStore {
+  readonly store: string;
+  readonly issuer: string;
+}
+
 export function makeBenchFolder(): Promise<TestFolder> {
   return makeTestFolder(SCOPES);
 }
@@ -43,18 +49,24 @@ export function makeBenchFolder(): Promise<TestFolder> {
 export async function startBroker(
   main: string,
   folder: TestFolder,
-  options: { port?: number; nodeArgs?: readonly string[]; pollMs?: number } = {},
+  options: { port?: number; nodeArgs?: readonly string[]; pollMs?: number; shared?: SharedStore } = {},
 ): Promise<BenchBroker> {
   const port = options.port ?? (await findPort());
+  const { shared } = options;
   const child = await startChild([...(options.nodeArgs ?? []), main, "serve", "--json"], {
     path: "/readyz",
     port,
     cwd: folder.path,
-    env: { VALETKEY_LISTEN: `127.0.0.1:${port}`, VALETKEY_STORE: `sqlite:${join(folder.path, ".valetkey/broker.db")}` },
+    env: {
+      VALETKEY_LISTEN: `127.0.0.1:${port}`,
+      VALETKEY_STORE: shared?.store ?? `sqlite:${join(folder.path, ".valetkey/broker.db")}`,
+      ...(shared === undefined ? {} : { VALETKEY_ISSUER: shared.issuer }),
+    },
     ...(options.pollMs === undefined ? {} : { pollMs: options.pollMs }),
   });
   const url = `http://127.0.0.1:${port}`;
-  const signer = (name: string): Promise<SignAssertion> => createAssertionSigner(name, url, folder.keyOf(name));
+  const issuer = shared?.issuer ?? url;
+  const signer = (name: string): Promise<SignAssertion> => createAssertionSigner(name, issuer, folder.keyOf(name));
   return {
     ...child,
     url,

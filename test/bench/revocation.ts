@@ -13,7 +13,11 @@ import { type MintedCredential, mintCredentials } from "./verify.ts";
 
 export interface WatcherSetup {
   readonly issuer: string;
+  /** Where it follows the feed, if not at the issuer. */
+  readonly url?: string;
   readonly key: JWK & { readonly sub: string };
+  /** Between two looks; 0: none. Many on few processors must leave each other some. */
+  readonly pauseMs?: number;
 }
 
 export type WatcherReport =
@@ -46,8 +50,7 @@ async function measure(broker: BenchBroker, count: number, say: (text: string) =
     issuer: broker.url,
     key: { ...broker.folder.keyOf("shop-verifier"), sub: "shop-verifier" },
   };
-  const env = { PATH: process.env["PATH"], NODE_ENV: "production", WATCHER_SETUP: JSON.stringify(setup) };
-  const watcher = fork(serverScript("watcher"), { env, execArgv: [] });
+  const watcher = startWatcher(setup);
   try {
     await nextReport(watcher, "ready");
     const security = await broker.signer("security-1");
@@ -73,9 +76,18 @@ async function measure(broker: BenchBroker, count: number, say: (text: string) =
     }
     return describe(lateMs, acceptedAfter, count);
   } finally {
-    watcher.disconnect();
-    if (watcher.exitCode === null) await once(watcher, "exit");
+    await endWatcher(watcher);
   }
+}
+
+export function startWatcher(setup: WatcherSetup): ChildProcess {
+  const env = { PATH: process.env["PATH"], NODE_ENV: "production", WATCHER_SETUP: JSON.stringify(setup) };
+  return fork(serverScript("watcher"), { env, execArgv: [] });
+}
+
+export async function endWatcher(watcher: ChildProcess): Promise<void> {
+  watcher.disconnect();
+  if (watcher.exitCode === null) await once(watcher, "exit");
 }
 
 function describe(lateMs: readonly number[], acceptedAfter: number, count: number): Section {
@@ -100,7 +112,7 @@ function describe(lateMs: readonly number[], acceptedAfter: number, count: numbe
 }
 
 /** The instant at which the answer was here, by the clock that the watcher uses too. */
-async function revoke(
+export async function revoke(
   broker: BenchBroker,
   sign: SignAssertion,
   target: Readonly<Record<string, string>>,
@@ -133,7 +145,7 @@ async function countRenewals(broker: BenchBroker, sign: SignAssertion, { grant }
   return answers.filter((status) => status === 201).length;
 }
 
-async function nextReport(watcher: ChildProcess, kind: WatcherReport["kind"]): Promise<WatcherReport> {
+export async function nextReport(watcher: ChildProcess, kind: WatcherReport["kind"]): Promise<WatcherReport> {
   const signal = AbortSignal.timeout(WAIT_MS);
   for (;;) {
     const [report] = (await once(watcher, "message", { signal })) as [WatcherReport];

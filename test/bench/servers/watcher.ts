@@ -1,7 +1,7 @@
 // A resource server in a process of its own: verifies what it is sent without pause, and says the instant at which it
 // refused for the first time. Instants are of the machine's monotonic clock, which all processes share.
 
-import { setImmediate as nextTurn } from "node:timers/promises";
+import { setImmediate as nextTurn, setTimeout as wait } from "node:timers/promises";
 import { createVerifier, VerificationError } from "../../../src/sdk/verify.ts";
 import { ACTION, AUDIENCE, ENVIRONMENT, RESOURCE } from "../broker.ts";
 import type { WatcherReport, WatcherSetup } from "../revocation.ts";
@@ -9,8 +9,8 @@ import type { WatcherReport, WatcherSetup } from "../revocation.ts";
 const GIVE_UP_MS = 10_000;
 
 // `revocation.ts` wrote it with `JSON.stringify` from this type.
-const { issuer, key } = JSON.parse(process.env["WATCHER_SETUP"] ?? "{}") as WatcherSetup;
-const verifier = createVerifier({ issuer, audience: AUDIENCE, environment: ENVIRONMENT, key });
+const { issuer, url, key, pauseMs = 0 } = JSON.parse(process.env["WATCHER_SETUP"] ?? "{}") as WatcherSetup;
+const verifier = createVerifier({ issuer, url, audience: AUDIENCE, environment: ENVIRONMENT, key });
 
 function report(message: WatcherReport): void {
   process.send?.(message);
@@ -26,7 +26,7 @@ async function watch(jwt: string): Promise<void> {
       const code = cause instanceof VerificationError ? cause.code : "unknown";
       return report({ kind: "refused", code, atNanos: process.hrtime.bigint().toString() });
     }
-    await nextTurn();
+    await (pauseMs === 0 ? nextTurn() : wait(pauseMs));
   }
   report({ kind: "refused", code: "never", atNanos: "0" });
 }
