@@ -1,7 +1,7 @@
 // Key pairs of agents, people and services as files: a private JWK with mode 0600 and the public one beside it.
 // Never overwrites a file, never prints a private member.
 
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import * as z from "zod";
@@ -22,6 +22,9 @@ export interface PrivateJwk {
 }
 
 export type PublicMembers = Readonly<Record<string, string>>;
+
+/** As `secrets/master-key.ts` reads it. */
+const MASTER_KEY_BYTES = 32;
 
 const PublicPart = z.object({ kty: z.string(), crv: z.string(), x: z.string(), y: z.string().exactOptional() });
 
@@ -45,10 +48,19 @@ export function publicFileOf(privateFile: string): string {
 }
 
 /** Writes a new private file. Throws CommandFailure (exit 2) where the file exists or cannot be written. */
-export async function writePrivateKey(file: string, jwk: PrivateJwk): Promise<void> {
+export function writePrivateKey(file: string, jwk: PrivateJwk): Promise<void> {
+  return writePrivate(file, `${JSON.stringify(jwk, null, 2)}\n`);
+}
+
+/** A fresh master key, for brokers that share a store. Throws as `writePrivateKey`. */
+export function writeMasterKey(file: string): Promise<void> {
+  return writePrivate(file, randomBytes(MASTER_KEY_BYTES));
+}
+
+async function writePrivate(file: string, content: string | Uint8Array): Promise<void> {
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    await writeFile(file, `${JSON.stringify(jwk, null, 2)}\n`, { flag: "wx", mode: 0o600 });
+    await writeFile(file, content, { flag: "wx", mode: 0o600 });
   } catch (error) {
     if (systemCodeOf(error) === "EEXIST") {
       throw wrongUse(`${file} exists and is never overwritten; choose another file with --out, or move it away first`);

@@ -1,4 +1,4 @@
-// `valetkey key new`, `key ssh` and `key rotate`: a caller's own key pair, keys of the SSH agent, the broker's signing keys.
+// `valetkey key`: a caller's own key pair, keys of the SSH agent, the master key, the broker's signing keys.
 // The private half goes to a file of mode 0600 and nowhere else; stdout has the YAML that the policy needs.
 
 import { resolve } from "node:path";
@@ -23,6 +23,7 @@ import {
   publicFileOf,
   type PublicMembers,
   publicMembers,
+  writeMasterKey,
   writePrivateKey,
   writePublicKey,
 } from "./key-pair.ts";
@@ -32,6 +33,10 @@ const KINDS = ["agent", "person", "service"] as const;
 interface NewOptions extends OutputOptions {
   readonly alg: KeyAlgorithm;
   readonly kind: (typeof KINDS)[number];
+  readonly out?: string;
+}
+
+interface MasterOptions extends OutputOptions {
   readonly out?: string;
 }
 
@@ -62,6 +67,13 @@ export function addKeyCommands(program: Command, context: Context): void {
     .action((options: OutputOptions) => listSshKeys(context, options));
   withExamples(withJsonOption(ssh), "valetkey key ssh", "valetkey holds --as dba-1 --ssh-key ~/.ssh/id_ed25519.pub");
 
+  const master = key
+    .command("master")
+    .description("make the master key that brokers on one Redis share; with the default store the first start makes it")
+    .option("--out <file>", "file to write, never overwritten (VALETKEY_MASTER_KEY_FILE)")
+    .action((options: MasterOptions) => makeMasterKey(context, options));
+  withExamples(withJsonOption(master), "valetkey key master", "valetkey key master --out /etc/valetkey/master.key");
+
   const rotate = key
     .command("rotate")
     .description("let the broker sign with a new key; the old one is published until what it signed has expired")
@@ -88,6 +100,17 @@ async function makeKey(context: Context, name: string, options: NewOptions): Pro
   terminal.remark(`public key:  ${publicFile}`);
   terminal.remark("add this to the policy, under scopes/:");
   terminal.raw(documentYaml(options.kind, name, key));
+}
+
+async function makeMasterKey({ surroundings, terminal }: Context, options: MasterOptions): Promise<void> {
+  const { out } = options;
+  const { env, cwd } = surroundings;
+  const file = out === undefined ? (await surroundings.readSettings(env, cwd)).masterKeyFile : resolve(cwd, out);
+  await writeMasterKey(file);
+  if (options.json === true) return terminal.json({ file });
+  terminal.line(
+    `made the master key ${file} (mode 0600): give every broker of the store this file, and keep a copy apart`,
+  );
 }
 
 async function listSshKeys({ surroundings, terminal }: Context, options: OutputOptions): Promise<void> {

@@ -258,10 +258,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
 
   const look = (): void => {
     if (isClosed) return;
-    if (isLooking) {
-      lookAgain = true;
-      return;
-    }
+    if (isLooking) return void (lookAgain = true);
     isLooking = true;
     lookOnce()
       // A store that does not answer is told of by whoever asks; here it is asked again.
@@ -309,8 +306,8 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
       const seen = new Set<HoldId>();
       for (let isMore = true; isMore;) {
         const page = (await port.firingHolds(PAGE)).filter(({ hold }) => !seen.has(hold.id));
+        // One that cannot be settled must not keep a broker from starting: it is looked at again when its lease is over.
         for (const { hold } of page) {
-          // One that cannot be settled must not keep the broker from starting: it is looked at again when its lease is over.
           seen.add(hold.id);
           await orphan(hold);
         }

@@ -3,7 +3,8 @@
 // INVARIANT: while this broker cannot be sure that it is current, it says so, and whoever tells others of the state waits.
 
 import type { Clock } from "../core/clock.ts";
-import { type ReplicaPort, type Topic, TOPICS } from "./replica-port.ts";
+import { type Topic, TOPICS } from "../core/topics.ts";
+import type { ReplicaPort } from "./replica-port.ts";
 
 export interface Follower {
   /** False when the store was not heard of for longer than `CURRENT_MS`. */

@@ -1,13 +1,7 @@
 // What brokers that share a store need of it to go on together. Nothing here decides: transitions do, in the store.
 
+import type { Topic } from "../core/topics.ts";
 import type { FeedEntry } from "../revocation/revocation-port.ts";
-
-/**
- * What a broker keeps of the store, and must read again: entries of the feed, frozen agents, signing keys, root credentials
- * and decoys, the policy in force; and what long polls wait for.
- */
-export const TOPICS = ["feed", "frozen", "keys", "secrets", "policy", "waiting"] as const;
-export type Topic = (typeof TOPICS)[number];
 
 export interface Changes {
   /** Where to go on from. */

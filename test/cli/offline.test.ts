@@ -22,6 +22,7 @@ describe("the command line", () => {
     ["init", ["init"]],
     ["demo", ["demo"]],
     ["key new", ["key", "new"]],
+    ["key master", ["key", "master"]],
     ["key rotate", ["key", "rotate"]],
     ["request", ["request"]],
     ["grants", ["grants", "list"]],
@@ -139,6 +140,20 @@ describe("key new", () => {
     const ran = await runCli(["key", "new", "helper"], { cwd });
     await writeFile(join(cwd, "scopes/helper.yaml"), ran.stdout);
     expect(await runCli(["scopes", "check"], { cwd })).toMatchObject({ code: 0 });
+  });
+
+  it("makes a master key where the broker looks for it, once, and shows nothing of it", async () => {
+    const cwd = await makeFolder();
+    const ran = await runCli(["key", "master"], { cwd });
+    const file = join(cwd, ".valetkey/master.key");
+    const bytes = await readFile(file);
+    expect([ran.code, bytes.length, (await stat(file)).mode & 0o777]).toEqual([0, 32, 0o600]);
+    expect(ran.stdout).not.toContain(bytes.toString("base64").slice(0, 8));
+    expect((await runCli(["key", "master"], { cwd })).code).toBe(2);
+    expect(await readFile(file)).toEqual(bytes);
+    const other = join(cwd, "other.key");
+    expect((await runCli(["key", "master", "--out", "other.key", "--json"], { cwd })).stdout).toContain(other);
+    expect(await readFile(other)).not.toEqual(bytes);
   });
 
   it("never overwrites a key", async () => {

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import { drawRandomPart } from "../../core/ids.ts";
 import type { Store } from "../store.ts";
 import { connect } from "./connection.ts";
+import { openLayout } from "./layout.ts";
 import { startPresence } from "./presence.ts";
 import { startPruning } from "./prune.ts";
 import { createRedisPorts } from "./redis-ports.ts";
@@ -26,13 +27,13 @@ export async function openRedisStore({ url, base = "{valetkey}:", clock = null }
   const serverClock = clock === null ? await openServerClock(client, systemClock) : null;
   const now = clock === null ? null : () => clock.now();
   const scripts = createScripts(client, base, { broker: drawRandomPart(), now });
-  const [seq, check] = await Promise.all([client.hget(`${base}meta`, "seq"), client.exists(`${base}master_key_check`)]);
+  const isEmpty = await openLayout(scripts);
   const ports = createRedisPorts(client, scripts, base);
   const endPruning = startPruning(scripts, () => ports.head());
   const endPresence = await startPresence(scripts);
   return {
     ...ports,
-    isEmpty: seq === null && check === 0,
+    isEmpty,
     replicas: createReplicaPort(client, follower, scripts, base),
     clock: clock ?? serverClock ?? systemClock,
     close: async () => {

@@ -2,8 +2,8 @@
 // and who does what for all. The log may lose its oldest entries: who comes that late reads everything again.
 
 import type { KeyId } from "../../core/ids.ts";
-import type { ReplicaPort, Topic } from "../../replicas/replica-port.ts";
-import { TOPICS } from "../../replicas/replica-port.ts";
+import { type Topic, TOPICS } from "../../core/topics.ts";
+import type { ReplicaPort } from "../../replicas/replica-port.ts";
 import type { FeedEntry } from "../../revocation/revocation-port.ts";
 import { cutOffOf } from "./cutoff-rows.ts";
 import { GONE_AFTER_SECONDS } from "./presence.ts";

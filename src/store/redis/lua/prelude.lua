@@ -56,7 +56,7 @@ local function take_instant()
   return math.max(meta.instant, math.min(command.at, wall_clock() + 1000))
 end
 
--- What brokers keep of the store, and read again when it has changed; `replica-port.ts` has the topics. The oldest entries
+-- What brokers keep of the store, and read again when it has changed; `core/topics.ts` has the topics. The oldest entries
 -- go: who comes that late reads everything.
 local CHANGES_KEPT = 10000
 local function tell(topic)
