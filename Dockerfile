@@ -13,7 +13,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-RUN node node_modules/typescript/bin/tsc -p tsconfig.build.json && mkdir /state
+RUN npm run build && mkdir /state
 
 FROM node:24-slim AS production
 WORKDIR /app

@@ -2,7 +2,7 @@
 // Never overwrites a file, never prints a private member.
 
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import * as z from "zod";
 import { messageOf, systemCodeOf, wrongUse } from "./failure.ts";
@@ -52,9 +52,18 @@ export function writePrivateKey(file: string, jwk: PrivateJwk): Promise<void> {
   return writePrivate(file, `${JSON.stringify(jwk, null, 2)}\n`);
 }
 
-/** A fresh master key, for brokers that share a store. Throws as `writePrivateKey`. */
-export function writeMasterKey(file: string): Promise<void> {
-  return writePrivate(file, randomBytes(MASTER_KEY_BYTES));
+/** A fresh master key, for brokers that share a store. Throws as `writePrivateKey`. False: one is there, and may be. */
+export async function writeMasterKey(file: string, mayBeThere: boolean): Promise<boolean> {
+  if (mayBeThere && (await isThere(file))) return false;
+  await writePrivate(file, randomBytes(MASTER_KEY_BYTES));
+  return true;
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function writePrivate(file: string, content: string | Uint8Array): Promise<void> {

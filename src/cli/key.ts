@@ -38,6 +38,7 @@ interface NewOptions extends OutputOptions {
 
 interface MasterOptions extends OutputOptions {
   readonly out?: string;
+  readonly ifMissing?: true;
 }
 
 interface RotateOptions extends BrokerOptions {
@@ -71,6 +72,7 @@ export function addKeyCommands(program: Command, context: Context): void {
     .command("master")
     .description("make the master key that brokers on one Redis share; with the default store the first start makes it")
     .option("--out <file>", "file to write, never overwritten (VALETKEY_MASTER_KEY_FILE)")
+    .option("--if-missing", "do nothing where the file is there")
     .action((options: MasterOptions) => makeMasterKey(context, options));
   withExamples(withJsonOption(master), "valetkey key master", "valetkey key master --out /etc/valetkey/master.key");
 
@@ -106,8 +108,9 @@ async function makeMasterKey({ surroundings, terminal }: Context, options: Maste
   const { out } = options;
   const { env, cwd } = surroundings;
   const file = out === undefined ? (await surroundings.readSettings(env, cwd)).masterKeyFile : resolve(cwd, out);
-  await writeMasterKey(file);
-  if (options.json === true) return terminal.json({ file });
+  const isMade = await writeMasterKey(file, options.ifMissing === true);
+  if (options.json === true) return terminal.json({ file, isMade });
+  if (!isMade) return terminal.line(`the master key ${file} is there`);
   terminal.line(
     `made the master key ${file} (mode 0600): give every broker of the store this file, and keep a copy apart`,
   );

@@ -150,6 +150,7 @@ describe("key new", () => {
     expect([ran.code, bytes.length, (await stat(file)).mode & 0o777]).toEqual([0, 32, 0o600]);
     expect(ran.stdout).not.toContain(bytes.toString("base64").slice(0, 8));
     expect((await runCli(["key", "master"], { cwd })).code).toBe(2);
+    expect((await runCli(["key", "master", "--if-missing"], { cwd })).code).toBe(0);
     expect(await readFile(file)).toEqual(bytes);
     const other = join(cwd, "other.key");
     expect((await runCli(["key", "master", "--out", "other.key", "--json"], { cwd })).stdout).toContain(other);
