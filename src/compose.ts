@@ -22,8 +22,8 @@ import { openListener, StartError } from "./http/listener.ts";
 import { openDoors } from "./http/open-doors.ts";
 import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
+import { createCurrent } from "./replicas/current.ts";
 import { createDuties } from "./replicas/duties.ts";
-import type { Follower } from "./replicas/follower.ts";
 import { joinReplicas } from "./replicas/join.ts";
 import { startUpkeep } from "./replicas/upkeep.ts";
 import { createAlarms } from "./revocation/alarms.ts";
@@ -95,7 +95,6 @@ async function start(
   let scopes = first.set;
   let gateway: Gateway | null = null;
   let waitingRoom: WaitingRoom | null = null;
-  let follower: Follower | null = null;
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
 
@@ -103,6 +102,7 @@ async function start(
   const store = await openStore(config.store, given);
   undo.push(() => store.close());
   const wall = store.clock;
+  const current = createCurrent(store.replicas !== null);
   let loadedAt = wall.now();
   const sealer = await openSealer(config.masterKeyFile, store, store.isEmpty, store.replicas !== null);
 
@@ -132,7 +132,7 @@ async function start(
     issuer,
     at,
     sign: (type, claims) => ring.sign("record", type, claims),
-    isCurrent: () => store.replicas === null || (follower?.isCurrent() ?? false),
+    isCurrent: current.isCurrent,
   });
   // Calls under way hear of a cut-off where the feed does: once it is durable, before whoever made it is answered.
   const openFeed: Feed = {
@@ -263,6 +263,11 @@ async function start(
     log,
   });
   const { holds, attestations, seals } = room;
+  // What another broker has retired must not verify here for want of hearing of it.
+  const credentialKeys = () => {
+    current.demand();
+    return ring.publicKeys("credential").keys;
+  };
   const proxy = createGateway({
     issuer,
     seals,
@@ -280,7 +285,7 @@ async function start(
     budget: createBudget(wall, REFUSALS_A_MINUTE),
     recorded: createBudget(wall, REFUSALS_A_MINUTE),
     refusals,
-    verifier: createJwtVerifier({ issuer, keys: () => ring.publicKeys("credential").keys, now: () => clock.at() }),
+    verifier: createJwtVerifier({ issuer, keys: credentialKeys, now: () => clock.at() }),
     onUnrecorded: () => log("error", "the outcome of a call could not be recorded: it is unknown after the next start"),
   });
   gateway = proxy;
@@ -315,7 +320,7 @@ async function start(
       ...kept,
       ...{ issuer, port: store.replicas, store, clock: wall, at, lookAtPolicy, cut, wake: () => waiting.wake(), log },
     });
-    follower = followed;
+    current.by(followed);
     undo.push(() => followed.close());
   }
   const handlers = createHandlers({
