@@ -1,7 +1,7 @@
 // Configuration in, a running broker out: the only file that knows engines. Read `start` for the order of a start.
 // Anything that is not as it must be stops the start; nothing but 503 is answered before the policy is in force.
 
-import { draftEvent } from "./audit/events.ts";
+import { recordLife } from "./audit/broker-life.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
@@ -10,7 +10,7 @@ import { createGuardedClock } from "./core/guarded-clock.ts";
 import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
 import { createJwtVerifier } from "./credentials/verify-jwt.ts";
-import { createGateway, type Gateway, privateUpstreams } from "./gateway/create-gateway.ts";
+import { createGateway, describePrivateUpstreams, type Gateway } from "./gateway/create-gateway.ts";
 import { endOpenCalls } from "./gateway/end-open-calls.ts";
 import { bodyInHeldRequest } from "./gateway/held-request.ts";
 import { createGrantFiring } from "./grants/hold-grant.ts";
@@ -23,7 +23,8 @@ import { openDoors } from "./http/open-doors.ts";
 import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
 import { createCurrent } from "./replicas/current.ts";
-import { createDuties } from "./replicas/duties.ts";
+import { createDuties, type Duties } from "./replicas/duties.ts";
+import { createPolicyInForce, findUnpinned } from "./replicas/policy-in-force.ts";
 import { joinReplicas } from "./replicas/join.ts";
 import { startUpkeep } from "./replicas/upkeep.ts";
 import { createAlarms } from "./revocation/alarms.ts";
@@ -34,7 +35,7 @@ import { createStrikes } from "./revocation/strikes.ts";
 import { type LoadResult, loadScopes } from "./scopes/load.ts";
 import { formatProblem } from "./scopes/problem.ts";
 import type { ScopeSet } from "./scopes/scope-set.ts";
-import { type ReloadOutcome, type ScopesChange, watchScopes } from "./scopes/watch.ts";
+import { type ReloadOutcome, watchScopes } from "./scopes/watch.ts";
 import { createDecoys } from "./secrets/decoys.ts";
 import { createKeyRing } from "./secrets/key-ring.ts";
 import { openSealer } from "./secrets/master-key.ts";
@@ -92,6 +93,8 @@ async function start(
   // 1. The policy, before anything is touched.
   const first = await loading;
   if ("problems" in first) throw new StartError(first.problems.map(formatProblem));
+  const unpinned = findUnpinned(config.scopesDigest, first.set.digest);
+  if (unpinned.length > 0) throw new StartError(unpinned);
   let scopes = first.set;
   let gateway: Gateway | null = null;
   let waitingRoom: WaitingRoom | null = null;
@@ -163,70 +166,47 @@ async function start(
   const waiting = createWaiting(wall);
   undo.push(() => waiting.close());
   const ceilings = { maxTtlSeconds: config.maxTtlSeconds };
-  const narrowing = createNarrowing({
-    port: store,
-    feed: openFeed,
-    clock,
-    ceilings,
-    onActivated: (next) => {
-      scopes = next;
-      loadedAt = wall.now();
-      gateway?.adopt(next);
-      for (const { name, addresses } of privateUpstreams(next)) {
-        log("warn", `upstream ${name} may be connected to at private addresses: ${addresses.join(", ")}`);
-      }
-      openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
-    },
-  });
-  const activate = async (next: ScopeSet): Promise<void> => {
-    const { replaced, endedGrants } = await narrowing.activate(next);
-    waiting.wake();
-    const what = `it ended ${endedGrants} live grants, and cancelled what waited under them`;
-    if (replaced) log("info", `policy ${next.digest.slice(0, 12)} is in force; ${what}`);
+  const use = (next: ScopeSet): void => {
+    scopes = next;
+    loadedAt = wall.now();
+    gateway?.adopt(next);
+    for (const warning of describePrivateUpstreams(next)) log("warn", warning);
+    openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
   };
-  await activate(scopes);
+  const inForce = createPolicyInForce({
+    ...{ port: store, record: store, clock, isShared: store.replicas !== null, policy, use, log },
+    narrowing: (onActivated) => createNarrowing({ port: store, feed: openFeed, clock, ceilings, onActivated }),
+    check: (set) => secrets.check(set).problems,
+    pin: config.scopesDigest,
+    wake: () => waiting.wake(),
+  });
+  const demandPolicy = (): void => inForce.demand();
+  await inForce.start();
   const endOrphans = async (): Promise<void> => {
     await endOpenCalls(store, at, policyDigest);
     await waitingRoom?.recover();
   };
   await endOrphans();
-  await store.append({
-    at: at(),
-    proof: null,
-    events: [draftEvent({ type: "broker.started", version: VERSION, issuer, policy: policyDigest() })],
-  });
-  undo.push(async () => {
-    await store
-      .append({ at: at(), proof: null, events: [draftEvent({ type: "broker.stopped", policy: policyDigest() })] })
-      .catch(() => undefined);
-  });
+  undo.push(await recordLife(store, at, policyDigest, { version: VERSION, issuer }));
 
   // 7. Reloads and upkeep.
-  const reloaded = async (outcome: ScopesChange): Promise<void> => {
-    const problems =
-      "set" in outcome
-        ? secrets.check(outcome.set).problems
-        : outcome.problems.map((problem) => formatProblem(problem));
-    if ("set" in outcome && problems.length === 0) return activate(outcome.set);
-    log("error", `the scopes folder has problems; the policy in force stays:\n${problems.join("\n")}`);
-    const event = draftEvent({ type: "policy.rejected", problems: problems.slice(0, 20), policy: policyDigest() });
-    await store.append({ at: at(), proof: null, events: [event] });
-  };
   const watcher = watchScopes({
     folder: config.scopesFolder,
     digest: scopes.digest,
-    onChange: reloaded,
+    onChange: (change) => inForce.reloaded(change),
     onFailure: (cause) =>
       log("error", `a reload failed and is tried again: ${cause instanceof Error ? cause.message : "unknown"}`),
   });
   undo.push(() => watcher.close());
   const refusals = createRefusalCounter(store, at, policyDigest);
-  const duties = createDuties(store.replicas, wall);
+  const taken = createDuties(store.replicas, wall);
+  // What is done for all goes by policy: under another one it is left to those who have the one in force.
+  const duties: Duties = { isOurs: async (duty) => !inForce.status().isMismatched && taken.isOurs(duty) };
   const endUpkeep = startUpkeep({
     duties,
     own: [() => refusals.flush()],
     // In a store of its own a broker ends what another has left at its start, and at no other time.
-    forAll: [() => ring.tick(), ...(store.replicas === null ? [] : [endOrphans])],
+    forAll: [() => ring.tick(), () => inForce.makeGood(), ...(store.replicas === null ? [] : [endOrphans])],
     log,
   });
   undo.push(async () => {
@@ -269,6 +249,7 @@ async function start(
     return ring.publicKeys("credential").keys;
   };
   const proxy = createGateway({
+    demandPolicy,
     issuer,
     seals,
     holds: { describe: (found) => holds.describe(found), onHeld: () => room.changed() },
@@ -314,7 +295,7 @@ async function start(
   };
   if (store.replicas !== null) {
     const kept = { feed: openFeed, revocations, ring, secrets, decoys };
-    const lookAtPolicy = async (): Promise<void> => undefined;
+    const lookAtPolicy = (): Promise<void> => inForce.look();
     const cut = (cutOff: CutOff): void => proxy.cut(cutOff);
     const followed = await joinReplicas({
       ...kept,
@@ -339,9 +320,10 @@ async function start(
     secrets,
     decoys,
     loadedAt: () => loadedAt,
+    inForce,
   });
   const told = { proofs: store, record: store, refusals, budget, decoys, alarms };
-  const app = createApp({ issuer, clock: wall, guardedClock: clock, policy, ...told, log }, handlers);
+  const app = createApp({ issuer, clock: wall, guardedClock: clock, policy, demandPolicy, ...told, log }, handlers);
   const isGraphql = (name: string): boolean => scopes.upstreams.get(name)?.type === "graphql";
   await openDoors({
     front,

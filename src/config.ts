@@ -29,6 +29,8 @@ export interface ServerConfig {
   readonly port: number;
   readonly store: StoreLocation;
   readonly scopesFolder: string;
+  /** The one policy that may come into force here; null: any. */
+  readonly scopesDigest: string | null;
   readonly masterKeyFile: string;
   readonly maxTtlSeconds: number;
   readonly keyRotationSeconds: number;
@@ -169,6 +171,10 @@ const Environment = z.strictObject({
   VALETKEY_LISTEN: Listen.prefault("127.0.0.1:8420"),
   VALETKEY_STORE: Store.prefault("sqlite:.valetkey/broker.db"),
   VALETKEY_SCOPES: z.string().min(1).prefault("./scopes"),
+  VALETKEY_SCOPES_DIGEST: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, "expected a digest of 64 lower-case hex characters, as valetkey scopes check prints it")
+    .optional(),
   VALETKEY_MASTER_KEY_FILE: z.string().min(1).prefault(".valetkey/master.key"),
   VALETKEY_MAX_TTL: Duration("1h")
     .refine((seconds) => seconds <= HIGHEST_MAX_TTL_SECONDS, "expected at most 24h")
@@ -214,6 +220,7 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
     port,
     store,
     scopesFolder,
+    scopesDigest: values.VALETKEY_SCOPES_DIGEST ?? null,
     masterKeyFile,
     maxTtlSeconds: values.VALETKEY_MAX_TTL,
     keyRotationSeconds: values.VALETKEY_KEY_ROTATION,

@@ -47,6 +47,7 @@ export const HOLD_ROUTES = {
     path: "/v1/holds/{id}",
     summary: "stop it; nothing has happened yet",
     who: agentOr("approve", "revoke"),
+    underAnyPolicy: true,
     query: null,
     body: CancelRequest,
     answers: { 200: Hold },

@@ -1,7 +1,7 @@
 // The wire contract of the record, of policy in force and of the broker's own keys.
 
 import * as z from "zod";
-import { QueryNumber, Timestamp } from "./values.ts";
+import { QueryNumber, ReasonText, Timestamp } from "./values.ts";
 
 const MAX_PAGE = 2000;
 
@@ -26,13 +26,46 @@ export const CheckpointAnswer = z.object({
 });
 export type CheckpointAnswer = z.infer<typeof CheckpointAnswer>;
 
+const Counts = z.record(z.string(), z.int());
+
+/** Loaded from the folder, and not in force: where brokers share a store, a person activates it. */
+export const PendingPolicy = z.object({
+  digest: z.string(),
+  since: Timestamp,
+  counts: Counts,
+  /** `Role domain-editor`: what it has and the set of the answer has not, and the other way round; 100 at most each. */
+  added: z.array(z.string()),
+  removed: z.array(z.string()),
+});
+
 export const ScopesAnswer = z.object({
+  /** Of the set that this broker decides by. */
   digest: z.string(),
   loadedAt: Timestamp,
-  counts: z.record(z.string(), z.int()),
+  counts: Counts,
   warnings: z.array(z.string()),
+  /** Of the policy that the store has in force. Another than `digest`: this broker gives nothing. */
+  inForce: z.string().nullable(),
+  mismatched: z.boolean(),
+  pending: PendingPolicy.nullable(),
 });
 export type ScopesAnswer = z.infer<typeof ScopesAnswer>;
+
+const Digest = z.string().regex(/^[0-9a-f]{64}$/, "expected a digest of 64 hex characters");
+
+export const ActivationRequest = z.strictObject({
+  digest: Digest,
+  /** What is in force, as GET /v1/scopes showed it: nobody activates over what they have not seen. */
+  replaces: Digest.nullable(),
+  reason: ReasonText.optional(),
+});
+
+export const ActivationAnswer = z.object({
+  digest: z.string(),
+  previous: z.string().nullable(),
+  /** Live grants that it does not give any more. */
+  endedGrants: z.int(),
+});
 
 export const RotateRequest = z.strictObject({
   /** The key is in wrong hands: verifiers refuse at once what it signed. */
@@ -51,7 +84,12 @@ export const KeysAnswer = z.object({
 });
 export type KeysAnswer = z.infer<typeof KeysAnswer>;
 
-export const ReadyAnswer = z.object({ ready: z.boolean(), problems: z.array(z.string()) });
+export const ReadyAnswer = z.object({
+  ready: z.boolean(),
+  problems: z.array(z.string()),
+  /** What somebody should look at, and keeps this broker from nothing. */
+  notes: z.array(z.string()).optional(),
+});
 export type ReadyAnswer = z.infer<typeof ReadyAnswer>;
 
 export const ClockAnswer = z.object({ acknowledged: z.boolean(), now: Timestamp });

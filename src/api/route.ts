@@ -19,6 +19,11 @@ export interface Route {
   readonly summary: string;
   /** Null: public. */
   readonly who: Who | null;
+  /**
+   * Served by a broker whose policy is not the one in force (rule 34): it only stops things, or puts that right. So is
+   * every GET.
+   */
+  readonly underAnyPolicy?: true;
   readonly query: z.ZodType | null;
   readonly body: z.ZodType | null;
   /** Status to schema. A string is a media type whose body has no JSON schema. */

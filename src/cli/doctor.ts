@@ -87,6 +87,11 @@ async function examineScopes(settings: BrokerSettings): Promise<Finding> {
       message: `${loaded.problems.length} problems; see them with: valetkey scopes check ${settings.scopesFolder}`,
     };
   }
+  const { scopesDigest } = settings;
+  if (scopesDigest !== null && scopesDigest !== loaded.set.digest) {
+    const message = `VALETKEY_SCOPES_DIGEST demands ${scopesDigest}, the folder has ${loaded.set.digest}`;
+    return { name, state: "fail", message };
+  }
   const [warning, ...more] = loaded.set.warnings;
   if (warning === undefined) return { name, state: "ok", message: summarise(loaded.set) };
   return {
@@ -134,6 +139,9 @@ async function examineBroker(context: Context, options: DoctorOptions): Promise<
   try {
     const url = options.url === undefined ? readClientEnvironment(env, cwd).url : readBrokerUrl(options.url, "--url");
     const answer = await createApiClient({ url, name: null, key: null, clock }).call("ready");
+    const { notes = [] } = answer;
+    if (answer.ready && notes.length > 0)
+      return { name, state: "warn", message: `${url} is ready; ${notes.join("; ")}` };
     if (answer.ready) return { name, state: "ok", message: `${url} is ready` };
     return { name, state: "fail", message: `${url} runs and is not ready: ${answer.problems.join("; ")}` };
   } catch (error) {

@@ -1,4 +1,4 @@
-// `valetkey scopes check | explain | schema`: the policy on disk, without a broker.
+// `valetkey scopes check | explain | schema`: the policy on disk, without a broker. `scopes-activate.ts` has the others.
 // Reads files and decides by the same functions as the broker; changes nothing but the schemas that it was told to write.
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -20,6 +20,7 @@ import { type Context, type OutputOptions, withExamples, withJsonOption } from "
 import { EXIT, messageOf, wrongUse } from "./failure.ts";
 import { parsePermissions } from "./permissions.ts";
 import { printDecision } from "./request.ts";
+import { addActivateCommands } from "./scopes-activate.ts";
 import { countDocuments, summarise } from "./summary.ts";
 import { styled } from "./terminal.ts";
 
@@ -35,7 +36,9 @@ interface SchemaOptions {
 }
 
 export function addScopesCommands(program: Command, context: Context): void {
-  const scopes = program.command("scopes").description("check and explain the policy on disk, without a broker");
+  const scopes = program
+    .command("scopes")
+    .description("check and explain the policy on disk, without a broker; activate one where brokers share a store");
   withExamples(
     scopes,
     "valetkey scopes check",
@@ -68,6 +71,7 @@ export function addScopesCommands(program: Command, context: Context): void {
     .option("--out <folder>", "write one file a schema instead of printing all")
     .action((options: SchemaOptions) => writeSchemas(context, options));
   withExamples(schema, "valetkey scopes schema --out .schemas");
+  addActivateCommands(scopes, context);
 }
 
 async function checkScopes(context: Context, folder: string | undefined, options: OutputOptions): Promise<void> {

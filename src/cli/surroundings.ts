@@ -19,6 +19,8 @@ export interface BrokerSettings {
     | { readonly engine: "sqlite"; readonly file: string }
     | { readonly engine: "redis"; readonly url: string };
   readonly scopesFolder: string;
+  /** The one policy that may come into force there; null: any. */
+  readonly scopesDigest: string | null;
   readonly masterKeyFile: string;
   readonly maxTtlSeconds: number;
 }

@@ -16,6 +16,7 @@ import type { HoldPort } from "../holds/hold-port.ts";
 import { createCallFiring } from "./fire-call.ts";
 import { createInFlight } from "./in-flight.ts";
 import { createLabelLookUp } from "./look-up-labels.ts";
+import { createOutcomes } from "./outcomes.ts";
 import { placeSecret } from "./place-secret.ts";
 import { type Asker, createLabelSource } from "./resolve.ts";
 import { createScrubber } from "./scrub.ts";
@@ -32,7 +33,9 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-type Dependencies = Omit<GatewayDependencies, "port" | "egress" | "lookUp" | "inFlight" | "monotonic"> & {
+type Dependencies = Omit<GatewayDependencies, "port" | "egress" | "lookUp" | "inFlight" | "monotonic" | "outcomes"> & {
+  /** Told when an outcome could not be recorded: the call stays open, and is unknown after the next start. */
+  readonly onUnrecorded: (cause: unknown) => void;
   readonly port: GatewayDependencies["port"] & HoldPort;
   readonly wall: Clock;
   readonly isFrozen: (agent: string) => boolean;
@@ -48,12 +51,14 @@ export function createGateway(dependencies: Dependencies): Gateway {
   const budget = createBudget(wall, LOOK_UPS_A_MINUTE);
   const lookUp = createLabelLookUp({ labels, record, clock, budget });
   const inFlight = createInFlight();
+  const outcomes = createOutcomes(dependencies);
   const all: GatewayDependencies = {
     ...dependencies,
     monotonic: () => wall.monotonic(),
     egress: doors.to,
     lookUp,
     inFlight,
+    outcomes,
   };
   return {
     forward: (call) => forwardCall(all, call),
@@ -64,7 +69,10 @@ export function createGateway(dependencies: Dependencies): Gateway {
       labels.clear();
       doors.keep([...scopes.upstreams.values()].filter((upstream) => upstream.type !== "service"));
     },
-    close: () => doors.close(),
+    close: async () => {
+      await doors.close();
+      await outcomes.close();
+    },
   };
 }
 
@@ -155,7 +163,10 @@ function failed(detail: string): BrokerError {
   return new BrokerError("upstream_failed", `${detail}: what cannot be known is refused`);
 }
 
-/** Whose definition opens private addresses: the operator is told of each. */
-export function privateUpstreams({ upstreams }: ScopeSet): readonly GatewayUpstream[] {
-  return [...upstreams.values()].filter((one) => one.type !== "service").filter((one) => one.addresses.length > 0);
+/** One line for each upstream that may be connected to at private addresses. */
+export function describePrivateUpstreams({ upstreams }: ScopeSet): readonly string[] {
+  return [...upstreams.values()]
+    .filter((one) => one.type !== "service")
+    .filter(({ addresses }) => addresses.length > 0)
+    .map(({ name, addresses }) => `upstream ${name} may be connected to at private addresses: ${addresses.join(", ")}`);
 }

@@ -34,11 +34,14 @@ export async function identify(
     found = { upstream, bearer: await verifier.verify(credential, gatewayAudience(issuer, upstream.name)) };
   } catch (thrown) {
     if (decoy !== null) throw await alarm(null);
+    // What is not found under another policy than the one in force means nothing.
+    dependencies.demandPolicy();
     // Nobody has proven anything: counted, not recorded one by one (rule 16).
     if (thrown instanceof BrokerError) refusals.count(thrown.code);
     throw thrown;
   }
   if (decoy !== null) throw await alarm(found.bearer.claims.sub);
+  dependencies.demandPolicy();
   return found;
 }
 

@@ -9,7 +9,7 @@ import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GrantId, RequestId } from "../core/ids.ts";
 import type { JwtVerifier, VerifiedCredential } from "../credentials/verify-jwt.ts";
 import { checkClock, MAX_TRIES } from "../grants/issue.ts";
-import type { RetryReason } from "../grants/refusal.ts";
+import { refusalOf, type RetryReason } from "../grants/refusal.ts";
 import type { Budget } from "../identity/budget.ts";
 import type { Ceilings } from "../policy/decision.ts";
 import type { LabelLookUp } from "../policy/looked-up.ts";
@@ -38,6 +38,8 @@ export interface GatewayDependencies extends SendDependencies, HoldCallDependenc
   readonly inFlight: InFlight;
   readonly decoys: Decoys;
   readonly alarms: Alarms;
+  /** Throws `policy_mismatch` where `policy` is not the one in force. */
+  readonly demandPolicy: () => void;
   /** Refusals a minute under one grant; beyond that the grant waits. Its agent does not: a bearer proves no key. */
   readonly budget: Budget;
   /** Refusals a minute of one agent that are put on record. */
@@ -109,7 +111,7 @@ async function judge(
           : await openCall(dependencies, decision.allowed, { upstream, outbound: matched.outbound, facts });
       if (opening.outcome === "refused") throw refusal(opening.reasons);
       if (opening.outcome !== "policy_changed") return opening;
-      if (tries >= MAX_TRIES) throw new BrokerError("conflict", "the policy in force keeps changing: try again");
+      if (tries >= MAX_TRIES) throw refusal(refusalOf({ outcome: "policy_changed", digest: null }));
     }
   } catch (thrown) {
     if (!(thrown instanceof BrokerError)) throw thrown;

@@ -2,7 +2,7 @@
 // INVARIANT: only this file makes an `OpenedCall`, and only after its event is durable; only such a call can be sent.
 
 import { type CallFacts, draftEvent } from "../audit/events.ts";
-import type { Reason } from "../core/errors.ts";
+import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { refusalOf, type RetryReason } from "../grants/refusal.ts";
 import type { Allowed } from "../policy/decision.ts";
@@ -10,6 +10,7 @@ import type { StoredHold } from "../holds/hold.ts";
 import type { GatewayUpstream } from "../scopes/scope-set.ts";
 import type { CallPort, CallRefused } from "./call-port.ts";
 import type { Outbound } from "./matched-call.ts";
+import type { Outcomes } from "./outcomes.ts";
 
 declare const OPENED: unique symbol;
 
@@ -30,13 +31,19 @@ export type Opening =
   | { readonly outcome: "policy_changed" }
   | { readonly outcome: "refused"; readonly reasons: readonly [RetryReason, ...RetryReason[]] };
 
+interface OpenDependencies {
+  readonly port: CallPort;
+  readonly clock: GuardedClock;
+  readonly outcomes: Outcomes;
+}
+
 export async function openCall(
-  { port, clock }: { readonly port: CallPort; readonly clock: GuardedClock },
+  { port, clock, outcomes }: OpenDependencies,
   { role }: Allowed,
   call: Pick<OpenedNow, "upstream" | "outbound" | "facts">,
 ): Promise<Opening> {
   const { facts } = call;
-  const done = await port.beginCall({
+  const begun = port.beginCall({
     at: clock.at(),
     call: facts.request,
     grant: facts.grant,
@@ -45,6 +52,13 @@ export async function openCall(
     uses: role.uses,
     limit: role.perMinute === null ? null : { agent: facts.agent, role: role.name, perMinute: role.perMinute },
     event: draftEvent({ type: "call.allowed", ...facts }),
+  });
+  const done = await begun.catch((thrown: unknown) => {
+    if (thrown instanceof BrokerError && thrown.code === "store_unavailable") {
+      const event = draftEvent({ type: "call.undelivered", cause: thrown.code, ...facts });
+      outcomes.endIfBegun(facts.request, event);
+    }
+    throw thrown;
   });
   if (done.outcome === "policy_changed") return { outcome: "policy_changed" };
   if (done.outcome !== "begun") return { outcome: "refused", reasons: reasonsOf(done) };

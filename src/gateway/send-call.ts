@@ -3,20 +3,15 @@
 import type { ServerResponse } from "node:http";
 import { type CallFacts, type CallOutcome, draftEvent, type Event } from "../audit/events.ts";
 import type { Clock } from "../core/clock.ts";
-import type { GuardedClock } from "../core/guarded-clock.ts";
-import type { GrantPort } from "../grants/grant-port.ts";
-import type { CallPort } from "./call-port.ts";
 import { deliver, type DeliverDependencies, DeliveryError, errorOf } from "./deliver.ts";
 import type { Flight } from "./in-flight.ts";
 import type { OpenedNow } from "./open-call.ts";
+import type { Outcomes } from "./outcomes.ts";
 import { passAnswer } from "./pass-answer.ts";
 
 export interface SendDependencies extends DeliverDependencies {
-  readonly port: CallPort & Pick<GrantPort, "find">;
-  readonly clock: GuardedClock;
+  readonly outcomes: Outcomes;
   readonly monotonic: Clock["monotonic"];
-  /** Told when an outcome could not be recorded: the call stays open, and is unknown after the next start. */
-  readonly onUnrecorded: (cause: unknown) => void;
 }
 
 export async function sendCall(
@@ -72,6 +67,6 @@ export async function sendCall(
 }
 
 /** Not waited for: the answer is the caller's already, and the call stays open in the store until this is durable. */
-function record({ port, clock, onUnrecorded }: SendDependencies, { request }: CallFacts, event: Event): void {
-  port.endCall({ at: clock.at(), call: request, event: draftEvent(event) }).catch(onUnrecorded);
+function record({ outcomes }: SendDependencies, { request }: CallFacts, event: Event): void {
+  outcomes.end(request, draftEvent(event));
 }

@@ -8,13 +8,13 @@ import { BrokerError, type Reason } from "../core/errors.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import type { GrantRefused } from "./grant-port.ts";
 
+/** By then a change of policy has reached every replica that has it. */
+const POLICY_RETRY_SECONDS = 1;
+
 /** A reason that says when trying again makes sense. */
 export interface RetryReason extends Reason {
   readonly retryAfterSeconds?: number;
 }
-
-/** As long as a change of policy takes to reach a replica that has it. */
-const POLICY_RETRY_SECONDS = 1;
 
 export function refusalOf(refused: GrantRefused): readonly [RetryReason] {
   switch (refused.outcome) {

@@ -47,6 +47,8 @@ export interface EndpointDependencies {
   readonly clock: Clock;
   readonly guardedClock: GuardedClock;
   readonly policy: () => ScopeSet;
+  /** Throws `policy_mismatch` where that is not the one in force. */
+  readonly demandPolicy: () => void;
   readonly proofs: ProofPort;
   readonly record: RecordPort;
   readonly refusals: RefusalCounter;
@@ -78,6 +80,8 @@ export function createEndpoint(
       checkHeaders(req);
       const decoy = dependencies.decoys.find(headTexts(req));
       if (decoy !== null) throw await alarm(dependencies, route, decoy, req, request);
+      // Before anybody is asked who they are: that too is decided by policy.
+      if (route.method !== "GET" && route.underAnyPolicy !== true) dependencies.demandPolicy();
       if (route.who !== null) {
         caller = await authenticate(dependencies, req);
         checkBudget(dependencies, caller.principal);

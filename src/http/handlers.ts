@@ -31,6 +31,7 @@ import { describeCutOff, describeDecision, describeMet } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
 import { createCanaryHandlers } from "./canary-handlers.ts";
 import { createHoldHandlers, holdCall } from "./hold-handlers.ts";
+import { createScopesHandlers, type PolicyInForce } from "./scopes-handlers.ts";
 import { createSecretHandlers } from "./secret-handlers.ts";
 import { openStream } from "./stream.ts";
 
@@ -52,12 +53,14 @@ export interface HandlerDependencies extends GrantDependencies {
   readonly alarms: Alarms;
   readonly secrets: RootSecrets;
   readonly decoys: Decoys;
-  /** When the policy in force was loaded. */
+  /** When the policy that decides was loaded. */
   readonly loadedAt: () => Instant;
+  readonly inForce: PolicyInForce;
 }
 
 const JWKS_CACHE_SECONDS = 300;
 const DEFAULT_RECORD_PAGE = 500;
+const ACTIVATE = "a person with the power administer runs `valetkey scopes activate`";
 
 export function createHandlers(dependencies: HandlerDependencies): Handlers {
   const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget, alarms, lookUp } =
@@ -76,6 +79,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     ...createSecretHandlers(dependencies),
     ...createCanaryHandlers(dependencies),
     ...createHoldHandlers(dependencies),
+    ...createScopesHandlers(dependencies),
     requestGrant: async (incoming) => {
       const issued = await issueGrant(dependencies, agentCall(incoming), incoming.body);
       // A refused dry run is answered, but it is a refusal: nobody probes for free (rule 11).
@@ -213,22 +217,6 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const checkpoint = await ring.sign("record", CHECKPOINT_TYPE, claims);
       return { status: 200, json: { checkpoint, key: ring.activeKey("record") } };
     },
-    readScopes: () => {
-      const { digest, environments, upstreams, resources, roles, principals, warnings } = policy();
-      const kinds = Object.fromEntries(
-        Map.groupBy(principals.values(), ({ kind }) => kind)
-          .entries()
-          .map(([kind, all]) => [kind, all.length]),
-      );
-      const counts = {
-        ...kinds,
-        Environment: environments.size,
-        Upstream: upstreams.size,
-        Resource: resources.size,
-        Role: roles.size,
-      };
-      return { status: 200, json: { digest, loadedAt: toTimestamp(dependencies.loadedAt()), counts, warnings } };
-    },
     listKeys: () => ({ status: 200, json: keys() }),
     rotateKeys: async (incoming) => {
       const { person, proof } = personCall(incoming);
@@ -250,8 +238,12 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       const problems: string[] = clock.hasParted()
         ? ["the wall clock jumped: minting waits until an administrator acknowledges it"]
         : [];
+      const mismatch = dependencies.inForce.problem();
+      if (mismatch !== null) problems.push(mismatch);
       await record.head().catch(() => problems.push("the store does not answer"));
-      const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems };
+      const pending = dependencies.inForce.status().pending;
+      const notes = pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`];
+      const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems, notes };
       return { status: answer.ready ? 200 : 503, json: answer };
     },
     openapi: () => ({ status: 200, json: openApi, cacheSeconds: JWKS_CACHE_SECONDS }),

@@ -33,7 +33,10 @@ const LINES: Readonly<Record<string, (data: Data) => string>> = {
     typeof data["agent"] === "string"
       ? `decoy ${of(data, "canary")} was presented by agent ${of(data, "agent")}`
       : `decoy ${of(data, "canary")} was presented by nobody who proved to be somebody`,
-  "policy.activated": (data) => `policy ${of(data, "policy").slice(0, 12)} is in force`,
+  "policy.activated": (data) => {
+    const by = typeof data["person"] === "string" ? `, activated by ${of(data, "person")}${because(data)}` : "";
+    return `policy ${of(data, "policy").slice(0, 12)} is in force${by}`;
+  },
   "policy.rejected": (data) => `a changed policy was rejected: ${names(data["problems"])}`,
   "backup.attested": (data) =>
     `a backup of ${of(data, "resource")} of ${of(data, "takenAt")} was attested by agent ${of(data, "agent")}`,

@@ -161,6 +161,8 @@ export const RESTRICTIONS: readonly Restriction[] = [
       "src/gateway/place-secret.ts",
       "src/gateway/scrub.ts",
       "src/secrets/sealer.ts",
+      // The password, to the driver.
+      "src/store/redis/connection.ts",
       "src/webhooks/sign-message.ts",
     ],
   },

@@ -23,6 +23,16 @@ import { idAt } from "./ids-at.ts";
 
 type Ports = RevocationPort & GrantPort & RecordPort;
 
+const OTHER = "b".repeat(64);
+
+function switchTo(
+  port: RevocationPort,
+  digest: string,
+  options: Pick<Parameters<RevocationPort["activatePolicy"]>[0], "proof" | "replaces"> = {},
+): ReturnType<RevocationPort["activatePolicy"]> {
+  return port.activatePolicy({ at: T0, digest, event: eventOf("policy.activated"), ...options });
+}
+
 export function describeRevocationPort(name: string, open: () => Promise<Opened<Ports>>): void {
   describe(`revocation in ${name}`, { timeout: 30_000 }, () => {
     let opened: Opened<Ports>;
@@ -292,6 +302,45 @@ export function describeRevocationPort(name: string, open: () => Promise<Opened<
       await port.markSwept(POLICY);
       port = await opened.reopen();
       expect(await port.policyInForce()).toEqual({ digest: POLICY, swept: POLICY });
+    });
+
+    it("has narrowing to do again after each change, also back to a policy that was swept", async () => {
+      await port.markSwept(POLICY);
+      expect(await switchTo(port, OTHER)).toMatchObject({ outcome: "activated" });
+      expect(await port.policyInForce()).toEqual({ digest: OTHER, swept: null });
+      await port.markSwept(POLICY);
+      expect(await port.policyInForce()).toEqual({ digest: OTHER, swept: null });
+      await switchTo(port, POLICY);
+      expect(await port.policyInForce()).toEqual({ digest: POLICY, swept: null });
+    });
+
+    it("puts a policy in force over the one that was seen there, and over no other", async () => {
+      const proof = proofAt(T0);
+      const before = await port.head();
+      for (const replaces of [OTHER, null]) {
+        expect(await switchTo(port, OTHER, { replaces, proof })).toEqual({ outcome: "conflict", digest: POLICY });
+      }
+      expect(await port.head()).toEqual(before);
+      const switched = await switchTo(port, OTHER, { replaces: POLICY, proof });
+      expect(switched).toEqual({ outcome: "activated", instant: T0 });
+      expect((await port.policyInForce()).digest).toBe(OTHER);
+    });
+
+    it("lets one of two win who replace the same policy at once", async () => {
+      const digests = [OTHER, "c".repeat(64)];
+      const done = await Promise.all(digests.map((digest) => switchTo(port, digest, { replaces: POLICY })));
+      const { digest } = await port.policyInForce();
+      expect(done.map(({ outcome }) => outcome).toSorted()).toEqual(["activated", "conflict"]);
+      expect(done).toContainEqual({ outcome: "conflict", digest });
+    });
+
+    it("puts a policy in force once by one proof", async () => {
+      const proof = proofAt(T0);
+      await switchTo(port, OTHER, { proof });
+      expect(await switchTo(port, POLICY, { proof })).toEqual({ outcome: "proof_replayed" });
+      expect((await port.policyInForce()).digest).toBe(OTHER);
+      const late = { key: "admin-1 late", forgetAt: T0 - 60_000 };
+      expect(await switchTo(port, POLICY, { proof: late })).toEqual({ outcome: "clock_behind", instant: T0 });
     });
   });
 }

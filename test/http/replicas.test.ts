@@ -9,6 +9,13 @@ import { readEvents } from "../support/read-events.ts";
 import { ISSUER, openReplicas, type Replica, type Replicas } from "../support/replicas.ts";
 
 const DOMAIN = { action: "domain:write", resource: "shop-staging:service/web" };
+const WITHOUT_LIMIT = `kind: Role
+name: replica-writer
+agents: { team: platform }
+environments: [staging]
+permissions:
+  - { actions: [domain:write], resources: { type: service } }
+`;
 const reason = "test";
 /** A verifier connects again after a while. */
 const PATIENT = { timeout: 15_000, interval: 250 };
@@ -16,14 +23,14 @@ let replicas: Replicas;
 let one: Replica;
 let other: Replica;
 beforeAll(async () => {
-  replicas = await openReplicas();
+  replicas = await openReplicas({ scopes: { "replicas.yaml": WITHOUT_LIMIT } });
   // At the same moment, in an empty store: keys are made once, and the policy comes into force once.
   [one, other] = await Promise.all([replicas.start(), replicas.start()]);
 });
 afterAll(() => replicas.close());
 
 async function grant(on: Replica, task = "t", name = "coder") {
-  const answer = await on.as(name).call("requestGrant", { body: { task, permissions: [DOMAIN] } });
+  const answer = await on.as(name).call("requestGrant", { body: { task, role: "replica-writer", permissions: [DOMAIN] } });
   if (!("credential" in answer)) throw new Error("expected a credential");
   return answer;
 }

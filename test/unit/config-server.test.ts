@@ -29,6 +29,7 @@ describe("the configuration", () => {
       port: 8420,
       store: { engine: "sqlite", file: "/srv/.valetkey/broker.db" },
       scopesFolder: "/srv/scopes",
+      scopesDigest: null,
       masterKeyFile: "/srv/.valetkey/master.key",
       maxTtlSeconds: 3600,
       keyRotationSeconds: 30 * 86_400,
@@ -43,6 +44,7 @@ describe("the configuration", () => {
       VALETKEY_LISTEN: "[::]:443",
       VALETKEY_STORE: "sqlite:/data/b.db",
       VALETKEY_SCOPES: "/etc/scopes",
+      VALETKEY_SCOPES_DIGEST: "3f".repeat(32),
       VALETKEY_MASTER_KEY_FILE: "/run/key",
       VALETKEY_MAX_TTL: "24h",
       VALETKEY_KEY_ROTATION: "7d",
@@ -61,6 +63,7 @@ describe("the configuration", () => {
       port: 443,
       store: { engine: "sqlite", file: "/data/b.db" },
       scopesFolder: "/etc/scopes",
+      scopesDigest: "3f".repeat(32),
       masterKeyFile: "/run/key",
       maxTtlSeconds: 86_400,
       keyRotationSeconds: 604_800,
@@ -206,7 +209,7 @@ describe("the configuration", () => {
     expect(problemsOf({ VALETKEY_MAX_TTL: ttl })).toEqual([]);
   });
 
-  it.each(["sqlite:", "redis://localhost", ".valetkey/broker.db", "SQLITE:x"])("has no store %j", (store) => {
+  it.each(["sqlite:", "mysql://localhost", ".valetkey/broker.db", "SQLITE:x"])("has no store %j", (store) => {
     expect(problemsOf({ VALETKEY_STORE: store })).toEqual([expect.stringContaining("sqlite:")]);
   });
 });
@@ -223,6 +226,7 @@ describe("docs/configuration.md", () => {
   });
 
   const WITHOUT_DEFAULT = [
+    "VALETKEY_SCOPES_DIGEST",
     "VALETKEY_ISSUER",
     "VALETKEY_SECRETS_ENV",
     "VALETKEY_SECRETS_FILES",

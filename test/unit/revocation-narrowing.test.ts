@@ -1,7 +1,7 @@
 // A policy that gives less, against a store whose counting can be stopped: what ends must not wait for a number.
 
 import { describe, expect, it } from "vitest";
-import { makeId } from "../../src/core/ids.ts";
+import { makeId, newId } from "../../src/core/ids.ts";
 import { createGuardedClock } from "../../src/core/guarded-clock.ts";
 import type { Feed } from "../../src/revocation/feed.ts";
 import { createNarrowing } from "../../src/revocation/narrowing.ts";
@@ -10,7 +10,7 @@ import { makeScopeSet } from "../support/scope-set-fixture.ts";
 
 const AT = 1_790_000_000_000;
 
-function openNarrowing(roles: readonly string[]) {
+function openNarrowing(roles: readonly string[], inForce = { digest: "before", swept: "before" }) {
   const steps: string[] = [];
   const unused = (): Promise<never> => Promise.reject(new Error("a reload does not use this"));
   const shape = (role: string): GrantShape => ({
@@ -41,7 +41,7 @@ function openNarrowing(roles: readonly string[]) {
     findCutOff: unused,
     snapshot: unused,
     liveShapes: async () => roles.map(shape),
-    policyInForce: async () => ({ digest: "before", swept: "before" }),
+    policyInForce: async () => inForce,
     activatePolicy: async ({ at }) => ({ outcome: "activated", instant: at }),
     markSwept: async () => void steps.push("swept"),
   };
@@ -73,5 +73,22 @@ describe("a policy that gives less", () => {
     expect(steps).toEqual(["in force", ...each, "swept", "count"]);
     count(2);
     expect(await done).toEqual({ replaced: true, endedGrants: 6 });
+  });
+
+  it("is narrowed to again where it was in force, and swept, before the one that it replaces", async () => {
+    const next = makeScopeSet({});
+    const { narrowing, steps, count } = openNarrowing(["reader"], { digest: "before", swept: next.digest });
+    count(1);
+    expect(await narrowing.activate(next)).toEqual({ replaced: true, endedGrants: 1 });
+    expect(steps).toContain("end reader");
+  });
+
+  it("is not put in force by a person where it is: their proof would not be spent", async () => {
+    const next = makeScopeSet({});
+    const { narrowing, steps } = openNarrowing(["reader"], { digest: next.digest, swept: "before" });
+    const proof = { key: "admin-1 x", forgetAt: AT };
+    const by = { person: "admin-1", reason: null, request: newId("req", AT), proof, replaces: "before" };
+    await expect(narrowing.activate(next, by)).rejects.toMatchObject({ code: "conflict" });
+    expect(steps).toEqual([]);
   });
 });

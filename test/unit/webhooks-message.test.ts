@@ -151,6 +151,9 @@ describe("a message", () => {
       request: null,
     });
     expect(messageOf("policy.activated", fields).text).toBe("policy ffffffffffff is in force");
+    expect(messageOf("policy.activated", { ...fields, person: "admin-1", reason: "reviewed" }).text).toMatch(
+      /^policy ffffffffffff is in force, activated by admin-1.*reviewed/,
+    );
     const decoy = { canary: "can_1", like: "github", where: "body", agent: null, route: "/v1", request: "req_1" };
     expect(messageOf("decoy.presented", decoy)).toMatchObject({ data: { agent: null, where: "body" } });
   });
