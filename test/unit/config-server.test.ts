@@ -102,7 +102,7 @@ describe("the configuration", () => {
     const problems = problemsOf({
       VALETKEY_LISTEN: "0.0.0.0:8420",
       VALETKEY_ISSUER: "ftp://x",
-      VALETKEY_STORE: "redis://x",
+      VALETKEY_STORE: "mysql://x",
       VALETKEY_SCOPES: "",
       VALETKEY_MAX_TTL: "0s",
       VALETKEY_KEY_ROTATION: "often",
