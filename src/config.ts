@@ -7,6 +7,7 @@ import { isOrigin } from "./api/secrets.ts";
 import { parseDurationSeconds } from "./core/duration.ts";
 import { isInsideFolder } from "./core/inside-folder.ts";
 import { isName } from "./core/names.ts";
+import { parseRedisAddress, type RedisAddress } from "./core/redis-address.ts";
 import { Secret } from "./core/secret.ts";
 import { findValueFault, withoutLineEnd } from "./core/secret-value.ts";
 
@@ -20,7 +21,15 @@ interface ListedSecret {
 /** Where the store is. */
 type StoreLocation =
   | { readonly engine: "sqlite"; readonly file: string }
-  | { readonly engine: "redis"; readonly url: string };
+  | {
+      readonly engine: "redis";
+      readonly address: RedisAddress;
+      /** Files with what is not in the address. */
+      readonly passwordFile: string | null;
+      readonly sentinelPasswordFile: string | null;
+      /** PEM of who signs the servers' certificates; null: those that Node trusts. */
+      readonly caFile: string | null;
+    };
 
 export interface ServerConfig {
   /** The issuer URL, without a slash at its end; null: `http://` and the address that was bound. */
@@ -158,7 +167,12 @@ const Issuer = z.string().refine((text) => {
 const Store = z.string().transform((text, context) => {
   const file = /^sqlite:(.+)$/.exec(text)?.[1];
   if (file !== undefined) return { engine: "sqlite", file } as const;
-  if (/^rediss?:\/\//.test(text)) return { engine: "redis", url: text } as const;
+  if (/^rediss?[+:]/.test(text)) {
+    const parsed = parseRedisAddress(text);
+    if (parsed.outcome === "parsed") return { engine: "redis", address: parsed.address } as const;
+    context.addIssue({ code: "custom", message: parsed.message });
+    return z.NEVER;
+  }
   context.addIssue({
     code: "custom",
     message: "expected sqlite: and a path, such as sqlite:.valetkey/broker.db, or redis:// and an address",
@@ -170,6 +184,9 @@ const Environment = z.strictObject({
   VALETKEY_ISSUER: Issuer.optional(),
   VALETKEY_LISTEN: Listen.prefault("127.0.0.1:8420"),
   VALETKEY_STORE: Store.prefault("sqlite:.valetkey/broker.db"),
+  VALETKEY_REDIS_PASSWORD_FILE: z.string().min(1).optional(),
+  VALETKEY_REDIS_SENTINEL_PASSWORD_FILE: z.string().min(1).optional(),
+  VALETKEY_REDIS_CA_FILE: z.string().min(1).optional(),
   VALETKEY_SCOPES: z.string().min(1).prefault("./scopes"),
   VALETKEY_SCOPES_DIGEST: z
     .string()
@@ -199,11 +216,21 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
     ...(parsed.success ? [] : parsed.error.issues.flatMap(describeIssue)),
     ...findUnprotected(variables),
     ...findUnusable(variables, env),
+    ...findWithoutRedis(variables),
   ];
   if (!parsed.success) throw new ConfigError(problems);
   const values = parsed.data;
   const { VALETKEY_STORE: named } = values;
-  const store = named.engine === "sqlite" ? { ...named, file: resolve(cwd, named.file) } : named;
+  const fileOf = (name: string | undefined): string | null => (name === undefined ? null : resolve(cwd, name));
+  const store: StoreLocation =
+    named.engine === "sqlite"
+      ? { ...named, file: resolve(cwd, named.file) }
+      : {
+          ...named,
+          passwordFile: fileOf(values.VALETKEY_REDIS_PASSWORD_FILE),
+          sentinelPasswordFile: fileOf(values.VALETKEY_REDIS_SENTINEL_PASSWORD_FILE),
+          caFile: fileOf(values.VALETKEY_REDIS_CA_FILE),
+        };
   const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
   const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
   const ownFolders = [
@@ -269,6 +296,14 @@ function findUnusable(variables: Variables, env: Variables): readonly string[] {
     const fault = env[name] === undefined ? "is not set" : findValueFault(readBytes(env, name));
     return fault === null ? [] : [`VALETKEY_SECRETS_ENV: the value of ${name} ${fault}`];
   });
+}
+
+/** What is set for nothing was meant for something. */
+function findWithoutRedis(variables: Variables): readonly string[] {
+  if (variables["VALETKEY_STORE"]?.startsWith("redis") === true) return [];
+  return Object.keys(variables)
+    .filter((name) => name.startsWith("VALETKEY_REDIS_") && variables[name] !== "")
+    .map((name) => `${name}: the store is no Redis: set VALETKEY_STORE, or leave this out`);
 }
 
 /** A listed file name must not be able to mean one of Valetkey's own files. */

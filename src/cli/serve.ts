@@ -1,6 +1,7 @@
 // `valetkey serve`: runs a broker until it is told to stop. Prints one block when it is ready and says what to try.
 // SIGHUP reloads the policy; the first SIGINT or SIGTERM closes in order, the second ends at once.
 
+import { formatRedisAddress } from "../core/redis-address.ts";
 import { access } from "node:fs/promises";
 import { join, relative } from "node:path";
 import type { Command } from "commander";
@@ -58,7 +59,9 @@ async function printStart(context: Context, broker: RunningBroker): Promise<void
   };
   terminal.line(styled("bold", "valetkey"), " is ready at ", styled("cyan", broker.url));
   const { store } = settings;
-  const rows: [string, string][] = [["  store", store.engine === "sqlite" ? show(store.file) : "Redis"]];
+  const rows: [string, string][] = [
+    ["  store", store.engine === "sqlite" ? show(store.file) : formatRedisAddress(store.address)],
+  ];
   if (settings.issuer !== null && settings.issuer !== broker.url) rows.push(["  issuer", settings.issuer]);
   rows.push(["  scopes", `${show(settings.scopesFolder)}: ${summarise(policy)}`]);
   terminal.facts(rows);

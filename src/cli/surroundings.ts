@@ -2,6 +2,7 @@
 // `main.ts` makes one from `process`; nothing else in this room may import or read `process`.
 
 import type { Clock } from "../core/clock.ts";
+import type { RedisAddress } from "../core/redis-address.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 
 export interface OutputStream {
@@ -17,7 +18,7 @@ export interface BrokerSettings {
   readonly issuer: string | null;
   readonly store:
     | { readonly engine: "sqlite"; readonly file: string }
-    | { readonly engine: "redis"; readonly url: string };
+    | { readonly engine: "redis"; readonly address: RedisAddress };
   readonly scopesFolder: string;
   /** The one policy that may come into force there; null: any. */
   readonly scopesDigest: string | null;

@@ -52,7 +52,8 @@ describe("the configuration", () => {
       VALETKEY_SECRETS_FILES: `/mounted stripe=${STRIPE} Git.hub_1-a=${GITHUB}`,
       VALETKEY_GATEWAY_LISTEN: "github=127.0.0.1:8431 stripe=[::1]:0",
     };
-    expect(Object.keys(env).toSorted()).toEqual(SERVER_VARIABLES.toSorted());
+    const ofRedis = SERVER_VARIABLES.filter((name) => name.startsWith("VALETKEY_REDIS_"));
+    expect([...Object.keys(env), ...ofRedis].toSorted()).toEqual(SERVER_VARIABLES.toSorted());
     const values = { STRIPE_KEY: "the-stripe-key\n", GITHUB: "the-github-key", OTHER: "not-listed" };
     const config = readServerConfig({ ...env, ...values }, "/srv");
     const captured = config.secretReferences.env.map(({ value }) => Buffer.from(value.reveal()).toString());
@@ -86,6 +87,29 @@ describe("the configuration", () => {
         { upstream: "stripe", host: "::1", port: 0 },
       ],
     });
+  });
+
+  it("takes a Redis and what goes with it, and that without a Redis for a mistake", () => {
+    const files = {
+      VALETKEY_REDIS_PASSWORD_FILE: "password",
+      VALETKEY_REDIS_SENTINEL_PASSWORD_FILE: "/run/sentinel",
+      VALETKEY_REDIS_CA_FILE: "/run/ca.pem",
+    };
+    const address = "rediss+sentinel://s-1,s-2,s-3:26380/mymaster";
+    const { store, secretReferences } = readServerConfig({ VALETKEY_STORE: address, ...files }, "/srv");
+    expect(store).toMatchObject({
+      engine: "redis",
+      address: { kind: "sentinel", isTls: true, master: "mymaster" },
+      passwordFile: "/srv/password",
+      sentinelPasswordFile: "/run/sentinel",
+      caFile: "/run/ca.pem",
+    });
+    expect(secretReferences.ownFolders).toEqual(["/srv/.valetkey", "/srv/scopes"]);
+    const named = problemsOf(files).map((problem) => problem.split(":")[0]);
+    expect(named).toEqual(Object.keys(files));
+    for (const wrong of ["redis://", "redis://a,b", "redis+sentinel://a,b", "redis+cluster://a/1"])
+      expect(problemsOf({ VALETKEY_STORE: wrong })).toEqual([expect.stringMatching(/^VALETKEY_STORE: expected/)]);
+    expect(problemsOf({ VALETKEY_STORE: "redis://u:hidden-word@a b" }).join()).not.toContain("hidden-word");
   });
 
   it("refuses a variable that it does not know, and lets the clients' and other programs' be", () => {
@@ -231,6 +255,9 @@ describe("docs/configuration.md", () => {
     "VALETKEY_SECRETS_ENV",
     "VALETKEY_SECRETS_FILES",
     "VALETKEY_GATEWAY_LISTEN",
+    "VALETKEY_REDIS_PASSWORD_FILE",
+    "VALETKEY_REDIS_SENTINEL_PASSWORD_FILE",
+    "VALETKEY_REDIS_CA_FILE",
   ];
 
   it("names the defaults that apply: with them set, nothing changes", () => {

@@ -1,10 +1,15 @@
 // The engine for several brokers: one Redis, whose scripts decide. This process keeps nothing of it that it could not read
 // again, and no answer is given before the server has it.
 
+import { readFile } from "node:fs/promises";
 import { type Clock, systemClock } from "../../core/clock.ts";
+import { BrokerError } from "../../core/errors.ts";
 import { drawRandomPart } from "../../core/ids.ts";
+import type { RedisAddress } from "../../core/redis-address.ts";
+import { Secret } from "../../core/secret.ts";
+import { withoutLineEnd } from "../../core/secret-value.ts";
 import type { Store } from "../store.ts";
-import { connect } from "./connection.ts";
+import { connect, type Connection } from "./connection.ts";
 import { openLayout } from "./layout.ts";
 import { startPresence } from "./presence.ts";
 import { startPruning } from "./prune.ts";
@@ -13,17 +18,46 @@ import { createReplicaPort } from "./replicas.ts";
 import { createScripts } from "./scripts.ts";
 import { openServerClock } from "./server-clock.ts";
 
-interface Options {
-  readonly url: string;
+export interface RedisLocation {
+  readonly address: RedisAddress | string;
+  /** Files with what is not in the address. */
+  readonly passwordFile?: string | null;
+  readonly sentinelPasswordFile?: string | null;
+  readonly caFile?: string | null;
+}
+
+interface Options extends RedisLocation {
   /** Begins every key: with a hash tag, so that all lie on one shard. */
   readonly base?: string;
   /** Instead of the server's. */
   readonly clock?: Clock | null;
 }
 
-export async function openRedisStore({ url, base = "{valetkey}:", clock = null }: Options): Promise<Store> {
-  const client = await connect(url);
-  const follower = await connect(url);
+/** Throws `store_unavailable` where a file cannot be read, or the server cannot be reached. */
+export async function connectTo(location: RedisLocation, base: string): Promise<Connection> {
+  const { address, passwordFile = null, sentinelPasswordFile = null, caFile = null } = location;
+  const secretIn = async (file: string | null): Promise<Secret | null> =>
+    file === null ? null : new Secret(withoutLineEnd(await readOrFail(file)));
+  return connect(address, {
+    base,
+    password: await secretIn(passwordFile),
+    sentinelPassword: await secretIn(sentinelPasswordFile),
+    ca: caFile === null ? null : (await readOrFail(caFile)).toString("utf8"),
+  });
+}
+
+async function readOrFail(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    const why = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
+    throw new BrokerError("store_unavailable", `the file ${file} cannot be read (${why}): the store needs it`);
+  }
+}
+
+export async function openRedisStore({ base = "{valetkey}:", clock = null, ...location }: Options): Promise<Store> {
+  const client = await connectTo(location, base);
+  const follower = await client.duplicate();
   const serverClock = clock === null ? await openServerClock(client, systemClock) : null;
   const now = clock === null ? null : () => clock.now();
   const scripts = createScripts(client, base, { broker: drawRandomPart(), now });

@@ -2,12 +2,13 @@
 // with the same operation id, so that it is done once and gives the same answer; nothing else is ever sent again.
 
 import { readdirSync, readFileSync } from "node:fs";
-import type { Cluster, Redis } from "ioredis";
 import type { Instant } from "../../core/clock.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { drawRandomPart } from "../../core/ids.ts";
+import type { Client } from "./client.ts";
+import { isLost } from "./failure.ts";
 
-export type Client = Redis | Cluster;
+export type { Client } from "./client.ts";
 /** The outcome first; what follows depends on the script. */
 export type Reply = readonly string[];
 
@@ -37,23 +38,26 @@ export function createScripts(
   base: string,
   { broker, now }: Sender = { broker: drawRandomPart(), now: null },
 ): Scripts {
-  const texts = readScripts();
-  for (const [name, lua] of texts) client.defineCommand(commandOf(name), { numberOfKeys: 1, lua });
-  // What `defineCommand` adds has no type.
-  const commands = client as unknown as Record<string, (key: string, command: string) => Promise<Reply>>;
+  const acts = new Map(
+    Array.from(readScripts(), ([name, lua]) => [name, client.defineScript(`valetkey_${name}`, lua)]),
+  );
   return {
     run: async (name, command) => {
-      const act = commands[commandOf(name)];
+      const act = acts.get(name);
       if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
-      const text = JSON.stringify(
-        { op: drawRandomPart(), broker, now: now?.() ?? null, ...command },
-        (_, value: unknown) => value ?? undefined,
-      );
+      const sent = { op: drawRandomPart(), broker, now: now?.() ?? null, ...command };
+      const text = JSON.stringify(sent, (field, value: unknown) => {
+        // It would be sent as null, which stands for a field that is left out.
+        if (typeof value === "number" && !Number.isFinite(value))
+          throw new BrokerError("internal", `expected a number in ${field} of script ${name}, found ${value}`);
+        return value ?? undefined;
+      });
       for (let tries = 1; ; tries++) {
         try {
-          return await act.call(client, base, text);
+          return await act(base, text);
         } catch (cause) {
-          if (tries >= MAX_TRIES || !isLost(cause)) throw unavailable(cause);
+          if (tries >= MAX_TRIES || !isLost(cause)) throw cause;
+          await client.comesBack(base);
         }
       }
     },
@@ -64,17 +68,4 @@ function readScripts(): ReadonlyMap<string, string> {
   const prelude = readFileSync(new URL(PRELUDE, FOLDER), "utf8");
   const files = readdirSync(FOLDER).filter((file) => file.endsWith(".lua") && file !== PRELUDE);
   return new Map(files.map((file) => [file.slice(0, -4), prelude + readFileSync(new URL(file, FOLDER), "utf8")]));
-}
-
-const commandOf = (name: string): string => `valetkey_${name}`;
-
-/** The connection went while the answer was awaited: it may have been done. */
-function isLost(cause: unknown): boolean {
-  return cause instanceof Error && /Connection is closed|ECONNRESET|EPIPE/.test(cause.message);
-}
-
-function unavailable(cause: unknown): BrokerError {
-  if (cause instanceof BrokerError) return cause;
-  const why = cause instanceof Error ? cause.message : "it failed";
-  return new BrokerError("store_unavailable", `the store did not answer: ${why}`, { cause });
 }
