@@ -5,7 +5,6 @@ import { recordLife } from "./audit/broker-life.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
 import type { Clock } from "./core/clock.ts";
-import type { CutOff } from "./core/cutoff.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
 import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
@@ -118,6 +117,8 @@ async function start(
   // 4. Keys and feed. The ring tells the feed of retired keys; at its own creation it retires none.
   const clock = createGuardedClock(wall);
   const at = (): number => clock.at();
+  // What most rooms are given.
+  const common = { issuer, port: store, record: store, clock, wall, policy, log };
   let feed: Feed | null = null;
   const ring = await createKeyRing({
     port: store,
@@ -135,7 +136,7 @@ async function start(
     issuer,
     at,
     sign: (type, claims) => ring.sign("record", type, claims),
-    isCurrent: current.isCurrent,
+    isCurrent: () => current.isCurrent(),
   });
   // Calls under way hear of a cut-off where the feed does: once it is durable, before whoever made it is answered.
   const openFeed: Feed = {
@@ -174,7 +175,9 @@ async function start(
     openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
   };
   const inForce = createPolicyInForce({
-    ...{ port: store, record: store, clock, isShared: store.replicas !== null, policy, use, log },
+    ...common,
+    isShared: store.replicas !== null,
+    use,
     narrowing: (onActivated) => createNarrowing({ port: store, feed: openFeed, clock, ceilings, onActivated }),
     check: (set) => secrets.check(set).problems,
     pin: config.scopesDigest,
@@ -217,30 +220,23 @@ async function start(
   // 8. The front door.
   const minter = createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) });
   const revocations = createRevocations({
-    port: store,
+    ...common,
     feed: openFeed,
-    clock,
-    policy,
     frozen: (await store.snapshot(at())).frozen,
     onChange: () => waiting.wake(),
   });
   const budget = createBudget(wall, REFUSALS_A_MINUTE);
   const strikes = createStrikes({ clock: wall, settings: () => scopes.settings.strikes });
-  const alarms = createAlarms({ revocations, record: store, clock, strikes, refusals, policy, log });
+  const alarms = createAlarms({ ...common, revocations, strikes, refusals });
   // What waits: people sign, backups are attested, and what is ready fires.
   const isFrozen = (agent: string): boolean => revocations.isFrozen(agent);
   const room = createWaitingRoom({
-    port: store,
-    record: store,
-    clock,
-    wall,
-    policy,
+    ...common,
     sealer,
     isFrozen,
     bodyIn: bodyInHeldRequest,
     isOurs: () => duties.isOurs("fire holds"),
     wake: () => waiting.wake(),
-    log,
   });
   const { holds, attestations, seals } = room;
   // What another broker has retired must not verify here for want of hearing of it.
@@ -249,17 +245,12 @@ async function start(
     return ring.publicKeys("credential").keys;
   };
   const proxy = createGateway({
+    ...common,
     demandPolicy,
-    issuer,
     seals,
     holds: { describe: (found) => holds.describe(found), onHeld: () => room.changed() },
     isFrozen,
-    wall,
-    clock,
-    policy,
     ceilings,
-    port: store,
-    record: store,
     secrets,
     decoys,
     alarms,
@@ -275,18 +266,11 @@ async function start(
   waitingRoom = room;
   undo.push(() => room.close());
   await room.open({ calls: proxy.calls, grants: grantFiring });
-  const webhooks = createWebhooks({
-    ...{ port: store, record: store, secrets, clock, wall, policy, issuer, log },
-    isOurs: () => duties.isOurs("tell webhooks"),
-  });
+  const webhooks = createWebhooks({ ...common, secrets, isOurs: () => duties.isOurs("tell webhooks") });
   undo.push(() => webhooks.close());
   webhooks.start();
   const grants = {
-    issuer,
-    port: store,
-    record: store,
-    clock,
-    policy,
+    ...common,
     ceilings,
     minter,
     lookUp: proxy.lookUp,
@@ -294,12 +278,21 @@ async function start(
     firedHold: (hold: HoldId, grant: GrantId) => holds.firedHold(hold, grant),
   };
   if (store.replicas !== null) {
-    const kept = { feed: openFeed, revocations, ring, secrets, decoys };
-    const lookAtPolicy = (): Promise<void> => inForce.look();
-    const cut = (cutOff: CutOff): void => proxy.cut(cutOff);
     const followed = await joinReplicas({
-      ...kept,
-      ...{ issuer, port: store.replicas, store, clock: wall, at, lookAtPolicy, cut, wake: () => waiting.wake(), log },
+      issuer,
+      port: store.replicas,
+      store,
+      clock: wall,
+      at,
+      log,
+      feed: openFeed,
+      revocations,
+      ring,
+      secrets,
+      decoys,
+      lookAtPolicy: () => inForce.look(),
+      cut: (cutOff) => proxy.cut(cutOff),
+      wake: () => waiting.wake(),
     });
     current.by(followed);
     undo.push(() => followed.close());

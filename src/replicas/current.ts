@@ -19,7 +19,8 @@ export function createCurrent(isShared: boolean): Current {
     isCurrent,
     demand: () => {
       if (isCurrent()) return;
-      const message = "this broker has not heard of the store for more than a second, so it cannot know what is revoked";
+      const message =
+        "this broker has not heard of the store for more than a second, so it cannot know what is revoked";
       throw new BrokerError("store_unavailable", `${message}: try again`);
     },
     by: (next) => void (follower = next),

@@ -14,7 +14,7 @@ import { type BrokerProcess, startBrokerProcess } from "../support/broker-proces
 import { readEvents } from "../support/read-events.ts";
 import { ISSUER, openReplicas, type Replicas } from "../support/replicas.ts";
 
-const SKEWED = join(import.meta.dirname, "../support/skewed-clock.mjs");
+const SKEWED = join(import.meta.dirname, "../support/skewed-clock.ts");
 const DELAY_MS = 2000;
 const OTHERS = {
   "settings.yaml": "kind: Settings\nstrikes: { refusals: 1000, window: 60s }\n",
@@ -124,7 +124,7 @@ describe("brokers whose own clocks are 20 s apart", { timeout: 60_000 }, () => {
     ] as const) {
       const answer = await ask(asked, "clock-waiter", `wait for ${signed === ahead ? "one" : "the other"}`);
       if (!("hold" in answer)) throw new Error("expected a hold");
-      const id = answer.hold.id as HoldId;
+      const id = answer.hold.id;
       const approvedAt = Date.now();
       await approve(signed, id);
       for (let state = "waiting"; state !== "done"; await wait(50)) {

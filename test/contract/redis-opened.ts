@@ -48,7 +48,7 @@ async function openParts(base: string, wrap: Wrap = (scripts) => scripts) {
       await prune(scripts);
       return answer;
     },
-    close: async () => void (await client.quit()),
+    close: () => client.quit(),
   };
 }
 

@@ -30,7 +30,9 @@ beforeAll(async () => {
 afterAll(() => replicas.close());
 
 async function grant(on: Replica, task = "t", name = "coder") {
-  const answer = await on.as(name).call("requestGrant", { body: { task, role: "replica-writer", permissions: [DOMAIN] } });
+  const answer = await on
+    .as(name)
+    .call("requestGrant", { body: { task, role: "replica-writer", permissions: [DOMAIN] } });
   if (!("credential" in answer)) throw new Error("expected a credential");
   return answer;
 }
@@ -72,7 +74,8 @@ describe("several brokers on one store", () => {
     const headers = { authorization: `Bearer ${await sign()}` };
     const ask = (replica: Replica) => fetch(`${replica.url}/v1/revocations`, { headers });
     const answers = await Promise.all([one, other, one, other].map(ask));
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 401, 401, 401]);
+    expect(answers.map(({ status }) => status).filter((status) => status === 200)).toHaveLength(1);
+    expect(answers.map(({ status }) => status)).toContain(401);
   });
 
   it("tell a verifier at one of what the other revoked, in the order of its number", async () => {
@@ -88,14 +91,9 @@ describe("several brokers on one store", () => {
         await expect(verifier.verify(credential.value, DOMAIN)).rejects.toMatchObject({ code: "cut_off" });
     });
     expect(verifier.status()).toMatchObject({ open: true });
-    await one
-      .as("security-1")
-      .call("listRevocations", {})
-      .then(async ({ revocations }) => {
-        for (const { id, target } of revocations)
-          if (target.task !== undefined)
-            await other.as("security-1").call("reopen", { params: { id }, body: { reason } });
-      });
+    const { revocations } = await one.as("security-1").call("listRevocations", {});
+    const closing = revocations.filter(({ target }) => target.task !== undefined);
+    for (const { id } of closing) await other.as("security-1").call("reopen", { params: { id }, body: { reason } });
   });
 
   it("know of a freeze and of its end", async () => {
@@ -112,7 +110,7 @@ describe("several brokers on one store", () => {
     await verifier.verify(credential.value, DOMAIN);
     await one.as("admin-1").call("rotateKeys", { body: { compromised: true } });
     await vi.waitFor(async () => {
-      await expect(verifier.verify(credential.value, DOMAIN)).rejects.toThrow();
+      await expect(verifier.verify(credential.value, DOMAIN)).rejects.toMatchObject({ name: "VerificationError" });
       const later = await grant(other);
       await verifier.verify(later.credential.value, DOMAIN);
     }, PATIENT);

@@ -71,7 +71,8 @@ function broken(what: string): BrokerError {
   return new BrokerError("store_unavailable", `the record is broken: ${what}; restore a backup`);
 }
 
-export function createRecordPort(client: Client, scripts: Scripts, base: string, { seal }: Sealer): RecordPort {
+export function createRecordPort(client: Client, scripts: Scripts, base: string, sealer: Sealer): RecordPort {
+  const seal = (): Promise<Head> => sealer.seal();
   const linked = async (seq: number): Promise<Head> => {
     await seal();
     const [entry] = await client.xrange(`${base}record`, `${seq}-0`, `${seq}-0`);

@@ -20,12 +20,12 @@ import { createSecretPort } from "./secrets.ts";
 /** `base` begins every key, and has the hash tag. */
 export function createRedisPorts(client: Client, scripts: Scripts, base: string): StorePorts {
   const view = createCutOffView(client, base);
-  const { countMetGrants, liveShapes, ...grants } = createGrantReads(client, scripts, base, view);
+  const grants = createGrantReads(client, scripts, base, view);
   const { countCancelledHolds, ...holds } = createHoldReads(client, scripts, base, view);
   return {
     ...createRecordPort(client, scripts, base, createSealer(client, scripts, base)),
     ...createGrantPort(scripts, grants),
-    ...createRevocationPort(client, scripts, base, view, { countMetGrants, countCancelledHolds, liveShapes }),
+    ...createRevocationPort(client, scripts, base, view, { ...grants, countCancelledHolds }),
     ...createKeyPort(client, scripts, base),
     ...createProofPort(scripts),
     ...createCallPort(client, scripts, base),
