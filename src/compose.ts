@@ -44,6 +44,8 @@ import { openStore } from "./store/open-store.ts";
 import { VERSION } from "./version.ts";
 import { createWebhooks } from "./webhooks/webhooks.ts";
 
+export { examineStore } from "./store/open-store.ts";
+
 export interface Broker {
   readonly url: string;
   readonly policy: ScopeSet;
@@ -101,7 +103,7 @@ async function start(
   const policyDigest = (): string => scopes.digest;
 
   // 2. The store, with the clock of all that is decided, and the key that opens what is sealed in it.
-  const store = await openStore(config.store, given);
+  const store = await openStore(config.store, { clock: given, warn: (message) => log("warn", message) });
   undo.push(() => store.close());
   const wall = store.clock;
   const current = createCurrent(store.replicas !== null);

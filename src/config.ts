@@ -4,6 +4,7 @@
 import { dirname, resolve } from "node:path";
 import * as z from "zod";
 import { isOrigin } from "./api/secrets.ts";
+import { ACCEPTABLE_LOSSES, type AcceptableLoss, isAcceptableLoss } from "./core/accepted-losses.ts";
 import { parseDurationSeconds } from "./core/duration.ts";
 import { isInsideFolder } from "./core/inside-folder.ts";
 import { isName } from "./core/names.ts";
@@ -29,6 +30,10 @@ type StoreLocation =
       readonly sentinelPasswordFile: string | null;
       /** PEM of who signs the servers' certificates; null: those that Node trusts. */
       readonly caFile: string | null;
+      /** So many replicas must have what was written before it is answered. */
+      readonly replicas: number;
+      /** What the operator knows that this server may lose. */
+      readonly acceptedLosses: ReadonlySet<AcceptableLoss>;
     };
 
 export interface ServerConfig {
@@ -180,6 +185,18 @@ const Store = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const Count = z
+  .string()
+  .regex(/^[0-5]$/, "expected a number from 0 to 5")
+  .transform(Number);
+
+const Losses = z.string().transform((text, context) => {
+  const words = splitWords(text);
+  if (words.length > 0 && words.every(isAcceptableLoss)) return new Set(words.filter(isAcceptableLoss));
+  context.addIssue({ code: "custom", message: `expected words of: ${ACCEPTABLE_LOSSES.join(", ")}` });
+  return z.NEVER;
+});
+
 const Environment = z.strictObject({
   VALETKEY_ISSUER: Issuer.optional(),
   VALETKEY_LISTEN: Listen.prefault("127.0.0.1:8420"),
@@ -187,6 +204,8 @@ const Environment = z.strictObject({
   VALETKEY_REDIS_PASSWORD_FILE: z.string().min(1).optional(),
   VALETKEY_REDIS_SENTINEL_PASSWORD_FILE: z.string().min(1).optional(),
   VALETKEY_REDIS_CA_FILE: z.string().min(1).optional(),
+  VALETKEY_REDIS_REPLICAS: Count.optional(),
+  VALETKEY_REDIS_ACCEPT_LOSS: Losses.optional(),
   VALETKEY_SCOPES: z.string().min(1).prefault("./scopes"),
   VALETKEY_SCOPES_DIGEST: z
     .string()
@@ -230,6 +249,8 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
           passwordFile: fileOf(values.VALETKEY_REDIS_PASSWORD_FILE),
           sentinelPasswordFile: fileOf(values.VALETKEY_REDIS_SENTINEL_PASSWORD_FILE),
           caFile: fileOf(values.VALETKEY_REDIS_CA_FILE),
+          replicas: values.VALETKEY_REDIS_REPLICAS ?? 0,
+          acceptedLosses: values.VALETKEY_REDIS_ACCEPT_LOSS ?? new Set(),
         };
   const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
   const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
@@ -298,7 +319,6 @@ function findUnusable(variables: Variables, env: Variables): readonly string[] {
   });
 }
 
-/** What is set for nothing was meant for something. */
 function findWithoutRedis(variables: Variables): readonly string[] {
   if (variables["VALETKEY_STORE"]?.startsWith("redis") === true) return [];
   return Object.keys(variables)

@@ -35,6 +35,11 @@ async function main(): Promise<number> {
     stderr: process.stderr,
     clock: systemClock,
     readSettings,
+    async examineStore(env, cwd) {
+      const { store } = await readSettings(env, cwd);
+      const { examineStore } = await import("./compose.ts");
+      return examineStore(store);
+    },
     async openBroker(env, cwd, log, clock) {
       const settings = await readSettings(env, cwd);
       // Parsing has its own thread: it works while this one loads the broker's parts.

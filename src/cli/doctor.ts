@@ -4,6 +4,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
+import { formatRedisAddress } from "../core/redis-address.ts";
 import { loadScopes } from "../scopes/load.ts";
 import { createApiClient } from "../sdk/api-client.ts";
 import { connect } from "./connect.ts";
@@ -67,7 +68,9 @@ async function examine(context: Context, options: DoctorOptions): Promise<readon
     const settings = await surroundings.readSettings(surroundings.env, surroundings.cwd);
     findings.push({ name: "configuration", state: "ok", message: "every VALETKEY_ variable is understood" });
     findings.push(await examineScopes(settings));
-    if (settings.store.engine === "sqlite") findings.push(await examineFolder("store", dirname(settings.store.file)));
+    const { store } = settings;
+    if (store.engine === "sqlite") findings.push(await examineFolder("store", dirname(store.file)));
+    else findings.push(await examineServer(context, formatRedisAddress(store.address)));
     findings.push(await examineSecretFile("master key", settings.masterKeyFile));
   } catch (error) {
     findings.push({ name: "configuration", state: "fail", message: messageOf(error) });
@@ -99,6 +102,19 @@ async function examineScopes(settings: BrokerSettings): Promise<Finding> {
     state: "warn",
     message: more.length === 0 ? warning : `${warning}\nand ${more.length} more: valetkey scopes check`,
   };
+}
+
+/** What a broker would say of it at its start. */
+async function examineServer({ surroundings }: Context, address: string): Promise<Finding> {
+  const name = "store";
+  try {
+    const { problems, warnings } = await surroundings.examineStore(surroundings.env, surroundings.cwd);
+    if (problems.length > 0) return { name, state: "fail", message: problems.join("\n") };
+    if (warnings.length > 0) return { name, state: "warn", message: warnings.join("\n") };
+    return { name, state: "ok", message: `${address} keeps what it acknowledges` };
+  } catch (error) {
+    return { name, state: "fail", message: messageOf(error) };
+  }
 }
 
 async function examineFolder(name: string, folder: string): Promise<Finding> {

@@ -53,6 +53,11 @@ export interface Surroundings {
   readonly clock: Clock;
   /** Throws WrongUse with every problem of the environment. */
   readSettings(env: Variables, cwd: string): Promise<BrokerSettings>;
+  /** What is wrong with the store, or may be, by itself. Rejects where it cannot be reached. */
+  examineStore(
+    env: Variables,
+    cwd: string,
+  ): Promise<{ readonly problems: readonly string[]; readonly warnings: readonly string[] }>;
   /** `clock`: other than the system's, for who tells a story of days. */
   openBroker(env: Variables, cwd: string, log: (line: string) => void, clock?: Clock): Promise<RunningBroker>;
   onSignal(signal: "SIGHUP" | "SIGINT" | "SIGTERM", handle: () => void): void;

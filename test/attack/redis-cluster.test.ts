@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { connect } from "../../src/store/redis/connection.ts";
 import { type RedisCluster, startCluster, until, withServer } from "../support/redis-group.ts";
-import { hasRedis, startRedisServer } from "../support/redis-server.ts";
+import { freePort, hasRedis, startRedisServer } from "../support/redis-server.ts";
 import { BASE, countSteps, failureOf, stepsOf } from "../support/redis-steps.ts";
 
 describe.skipIf(!hasRedis)("a connection to a Cluster", () => {
@@ -17,31 +17,38 @@ describe.skipIf(!hasRedis)("a connection to a Cluster", () => {
     return { client, ...stepsOf(client) };
   }
 
-  /** The owner of the store's slot, and another node. */
+  /** Who has the store's slot, and another node. */
   async function parties() {
     const { owner, slot } = await cluster.ownerOf(BASE);
     const other = cluster.nodes.find((node) => node !== owner);
     if (other === undefined) throw new Error("expected another node");
+    return { owner, other, slot };
+  }
+
+  /** The steps of moving a slot, as an operator's tool does them. */
+  function moving(slot: number, from: RedisCluster["nodes"][number], to: RedisCluster["nodes"][number]) {
     const set = async (node: { readonly port: number }, ...args: (string | number)[]): Promise<void> => {
       await withServer(node, (redis) => redis.call("CLUSTER", "SETSLOT", slot, ...args));
     };
-    return {
-      owner,
-      other,
-      begin: async () => {
-        await set(other, "IMPORTING", owner.id);
-        await set(owner, "MIGRATING", other.id);
-      },
-      moveKeys: (limit?: number) =>
-        withServer(owner, async (redis) => {
-          const keys = (await redis.call("CLUSTER", "GETKEYSINSLOT", slot, limit ?? 1000)) as readonly string[];
-          await redis.call("MIGRATE", "127.0.0.1", other.port, "", 0, 5000, "KEYS", ...keys);
-          return keys;
-        }),
-      finish: async () => {
-        for (const node of [other, owner, ...cluster.nodes]) await set(node, "NODE", other.id);
-      },
+    const begin = async (): Promise<void> => {
+      await set(to, "IMPORTING", from.id);
+      await set(from, "MIGRATING", to.id);
     };
+    const moveKeys = (limit: number = 1000): Promise<readonly string[]> =>
+      withServer(from, async (redis) => {
+        const keys = (await redis.call("CLUSTER", "GETKEYSINSLOT", slot, limit)) as readonly string[];
+        await redis.call("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", ...keys);
+        return keys;
+      });
+    const finish = async (): Promise<void> => {
+      for (const node of [to, from, ...cluster.nodes]) await set(node, "NODE", to.id);
+    };
+    const all = async (): Promise<void> => {
+      await begin();
+      await moveKeys();
+      await finish();
+    };
+    return { begin, moveKeys, finish, all };
   }
 
   it("runs scripts, reads, and asks the server that has the keys", async () => {
@@ -67,26 +74,36 @@ describe.skipIf(!hasRedis)("a connection to a Cluster", () => {
     expect(new Set(asked.map(([seq]) => seq)).size).toBe(50);
   });
 
-  it("follows its slot to another node, and tells that before it is asked", async () => {
+  it("follows its slot to another node and back, and tells that before any answer", async () => {
     const { client, step } = await open();
     expect(await step()).toBe(1);
     let changes = 0;
     client.on("ready", () => void changes++);
-    const { other, begin, moveKeys, finish } = await parties();
-    await begin();
-    await moveKeys();
-    await finish();
-    const asked = await Promise.all([step(), client.hget(`${BASE}meta`, "instant"), step()]);
-    expect(changes).toBeGreaterThan(0);
-    expect(asked[1]).toMatch(/^[0-9]+$/);
-    expect(await countSteps(other)).toBe(3);
+    const { owner, other, slot } = await parties();
+    await moving(slot, owner, other).all();
+    // So that all of them find the way there at once, and have to connect.
+    await withServer(other, (redis) => redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"));
+    await withServer(other, (redis) => redis.ping());
+    const ask = async () => [await client.exists(`${BASE}meta`), changes] as const;
+    const asked = await Promise.all(Array.from({ length: 20 }, ask));
+    for (const [count, changesByThen] of asked) expect([count, changesByThen > 0]).toEqual([1, true]);
+    expect(await step()).toBe(2);
+    expect(await countSteps(other)).toBe(2);
     expect(await client.info("server")).toContain(`tcp_port:${other.port}`);
+
+    await moving(slot, other, owner).all();
+    const before = changes;
+    const [count, changesByThen] = await ask();
+    expect([count, changesByThen > before]).toEqual([1, true]);
+    expect(await step()).toBe(3);
+    expect(await countSteps(owner)).toBe(3);
   });
 
   it("decides nothing while the slot is being moved: half of the keys are not the store", async () => {
     const { client, step } = await open();
     for (let i = 1; i <= 3; i++) expect(await step()).toBe(i);
-    const { owner, other, begin, moveKeys, finish } = await parties();
+    const { owner, other, slot } = await parties();
+    const { begin, moveKeys, finish } = moving(slot, owner, other);
     await begin();
     expect(await failureOf(step())).toMatch(/moving the slot/);
     const [first = ""] = await moveKeys(1);
@@ -138,14 +155,8 @@ describe.skipIf(!hasRedis)("a connection to a Cluster", () => {
     await server.kill();
     const gone = connect(`redis+cluster://:hunter2hunter2@127.0.0.1:${server.port}`);
     expect(await failureOf(gone, "hunter2hunter2")).toMatch(/none of its nodes answers|nothing listens/);
-    const closed = await startRedisServer([
-      "--cluster-enabled",
-      "yes",
-      "--requirepass",
-      "other",
-      "--cluster-port",
-      "0",
-    ]);
+    const auth = ["--requirepass", "other", "--cluster-port", String(await freePort())];
+    const closed = await startRedisServer(["--cluster-enabled", "yes", ...auth]);
     onTestFinished(() => closed.close());
     const wrong = connect(`redis+cluster://:hunter2hunter2@127.0.0.1:${closed.port}`);
     expect(await failureOf(wrong, "hunter2hunter2")).toMatch(/password is wrong/);

@@ -100,6 +100,18 @@ describe.skipIf(!hasRedis)("a connection to one Redis server", () => {
     await until("it writes", async () => (await step()) === 1);
   });
 
+  it("looks again where its address leads, once it has met a replica there", async () => {
+    const primary = await serve();
+    const replica = await startReplica(primary);
+    onTestFinished(() => replica.close());
+    const relay = await startRelay(replica.port);
+    onTestFinished(() => relay.close());
+    const { step } = await open(`redis://127.0.0.1:${relay.port}`);
+    relay.lead(primary.port);
+    expect(await failureOf(step())).toMatch(/replica/);
+    await until("it writes", async () => (await step()) === 1);
+  });
+
   it("says no number to a script that is none", async () => {
     const { scripts } = await open((await serve()).url);
     for (const at of [Number.NaN, Infinity, -Infinity]) {
@@ -166,14 +178,22 @@ describe.skipIf(!hasRedis)("a connection to one Redis server", () => {
   });
 
   it("waits for what is under way before it closes", async () => {
-    const server = await serve();
-    const { client, step } = await open(server.url);
-    const asked = Array.from({ length: 20 }, () => step());
-    await client.quit();
-    expect(await Promise.all(asked)).toHaveLength(20);
+    const { server, relay, client, step } = await openRelayed();
+    relay.pause("answers");
+    const asked = step();
+    await until("it is done", async () => (await countSteps(server)) === 1);
+    const closed = client.quit();
     expect(await failureOf(step())).toMatch(/was closed/);
-    const ours = await withServer(server, async (redis) => (await redis.client("LIST")) as string);
-    expect(ours.trim().split("\n")).toHaveLength(1);
+    // With that of whoever counts.
+    const connections = async (): Promise<number> => {
+      const list = (await withServer(server, (redis) => redis.client("LIST"))) as string;
+      return list.trim().split("\n").length;
+    };
+    for (let looks = 0; looks < 10; looks++) expect(await connections()).toBe(2);
+    relay.resume();
+    expect(await asked).toBe(1);
+    await closed;
+    expect(await connections()).toBe(1);
   });
 });
 

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { runProgram } from "../../src/cli/program.ts";
 import { wrongUse } from "../../src/cli/failure.ts";
+import { examineStore } from "../../src/compose.ts";
 import { ConfigError, readServerConfig } from "../../src/config.ts";
 import { systemClock } from "../../src/core/clock.ts";
 
@@ -51,6 +52,7 @@ export async function runCli(argv: readonly string[], options: RunOptions): Prom
     stdout: { isTTY, columns: 100, write: (text) => (stdout += text) },
     stderr: { isTTY, columns: 100, write: (text) => (stderr += text) },
     clock: systemClock,
+    examineStore: async (env, cwd) => examineStore(readServerConfig(env, cwd).store),
     readSettings: async (env, cwd) => {
       try {
         return readServerConfig(env, cwd);

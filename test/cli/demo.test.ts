@@ -155,6 +155,7 @@ async function playOn(spoil: Spoil) {
     stderr: { write: () => undefined },
     clock: systemClock,
     readSettings: async (env, folder) => readServerConfig(env, folder),
+    examineStore: () => Promise.reject(new Error("the demo examines no store")),
     openBroker: async (env, folder, _, clock = systemClock) => {
       await spoil(join(folder, "scopes"));
       const config = readServerConfig(env, folder);

@@ -311,6 +311,7 @@ async function startWaiting({ folder, url }: Pick<TestBroker, "folder" | "url">)
     },
     clock: systemClock,
     readSettings: never,
+    examineStore: never,
     openBroker: never,
     onSignal: (signal, handle) => void (signal === "SIGINT" && handlers.push(handle)),
     exit: (code) => void exits.push(code),

@@ -4,6 +4,8 @@ import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { EMPTY_HASH, type Head, placeLeaf } from "../../src/core/leaf.ts";
+import { withServer } from "../support/redis-group.ts";
+import { startRedisServer } from "../support/redis-server.ts";
 import { makeFolder, runCli } from "./cli-run.ts";
 import { writePolicy } from "./small-policy.ts";
 
@@ -370,6 +372,29 @@ describe("demo", () => {
     expect(ran.code).toBe(1);
     expect(ran.stdout).not.toContain("as told");
     expect(ran.stderr).toContain("this test starts no broker");
+  });
+});
+
+describe("doctor on a Redis", () => {
+  it("says that it keeps what it acknowledges, or what it may lose, or that it cannot be reached", async () => {
+    const cwd = await folderWithPolicy();
+    const ask = async (address: string) => {
+      const env = { VALETKEY_STORE: address };
+      const { stdout } = await runCli(["doctor", "--json", "--url", "http://127.0.0.1:1"], { cwd, env });
+      const { findings } = JSON.parse(stdout) as {
+        findings: readonly { name: string; state: string; message: string }[];
+      };
+      return findings.find(({ name }) => name === "store");
+    };
+    const server = await startRedisServer();
+    expect(await ask(server.url)).toMatchObject({ state: "ok", message: `${server.url} keeps what it acknowledges` });
+    await withServer(server, (redis) => redis.config("SET", "appendfsync", "everysec"));
+    expect(await ask(server.url)).toMatchObject({
+      state: "fail",
+      message: expect.stringContaining("set it to always"),
+    });
+    await server.close();
+    expect(await ask(server.url)).toMatchObject({ state: "fail", message: expect.stringContaining("cannot connect") });
   });
 });
 

@@ -2,7 +2,7 @@
 // test files; elsewhere those tests are left out, and with CI=true that is an error.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
@@ -21,6 +21,8 @@ function find(): string | null {
 function install(): string | null {
   if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version") || !existsSync("/usr/bin/apt-get")) return null;
   const lock = join(tmpdir(), "valetkey-redis-install");
+  // Of one that was stopped in the middle.
+  if (existsSync(lock) && Date.now() - statSync(lock).mtimeMs > INSTALL_MS) rmSync(lock, { recursive: true });
   const isOurs = makeFolder(lock);
   for (let waited = 0; !isOurs && existsSync(lock) && waited < INSTALL_MS; waited += LOOK_EVERY_MS)
     pause(LOOK_EVERY_MS);

@@ -5,9 +5,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Writable } from "node:stream";
 import type { Certificate } from "./make-certificate.ts";
 import { redisProgram } from "./redis-program.ts";
 
@@ -46,10 +47,21 @@ export interface RedisOptions {
   readonly extra?: readonly string[];
 }
 
-const running = new Set<ChildProcess>();
-process.on("exit", () => {
-  for (const child of running) child.kill("SIGKILL");
-});
+// It reads which servers there are, and ends them when this process has gone, however that was.
+const GUARD = '{ if ($1 == "+") live[$2]; else delete live[$2] } END { for (id in live) system("kill -9 " id) }';
+let guard: Writable | null = null;
+
+function tellGuard(sign: "+" | "-", { pid }: ChildProcess): void {
+  if (guard === null) {
+    const child = spawn("awk", [GUARD], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+    child.once("error", () => undefined).unref();
+    child.stdin.once("error", () => undefined);
+    // A pipe is a socket here: this process does not wait for it.
+    if (child.stdin instanceof Socket) child.stdin.unref();
+    guard = child.stdin;
+  }
+  if (pid !== undefined) guard.write(`${sign} ${pid}\n`);
+}
 
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
@@ -64,10 +76,10 @@ export async function freePort(): Promise<number> {
 /** Settles when it has said `ready` on its standard output. */
 export async function startRedisProcess(args: readonly string[], ready: RegExp): Promise<RedisProcess> {
   const child = spawn(redisProgram, args, { stdio: ["ignore", "pipe", "ignore"] });
-  running.add(child);
+  tellGuard("+", child);
   const ended = new Promise<void>((settle) => {
     child.once("error", () => settle()).once("exit", () => settle());
-  }).then(() => void running.delete(child));
+  }).then(() => tellGuard("-", child));
   let said = "";
   const isReady = new Promise<void>((settle, fail) => {
     child.stdout.on("data", (bytes: Buffer) => {

@@ -13,10 +13,13 @@ export interface Relay {
   /** Nothing listens any more, until `accept`. What is connected stays. */
   refuse(): Promise<void>;
   accept(): Promise<void>;
+  /** New connections go there from here on, as when a name gets another address. */
+  lead(target: number): void;
   close(): Promise<void>;
 }
 
-export async function startRelay(target: number): Promise<Relay> {
+export async function startRelay(first: number): Promise<Relay> {
+  let target = first;
   const pairs = new Set<{ readonly near: Socket; readonly far: Socket }>();
   let paused: "all" | "answers" | null = null;
   const set = (near: Socket, far: Socket): void => {
@@ -67,6 +70,7 @@ export async function startRelay(target: number): Promise<Relay> {
     pause: (what = "all") => setAll(what),
     resume: () => setAll(null),
     refuse,
+    lead: (next) => void (target = next),
     accept: async () => void (await listen(port)),
     close: async () => {
       await refuse();

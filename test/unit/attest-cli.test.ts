@@ -86,6 +86,7 @@ async function run(...argv: readonly string[]) {
       stdout: out,
       stderr: err,
       readSettings: never,
+      examineStore: never,
       openBroker: never,
       onSignal: () => undefined,
       exit: () => undefined,

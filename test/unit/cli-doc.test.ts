@@ -26,6 +26,7 @@ const surroundings = {
   stderr: out,
   clock: systemClock,
   readSettings: never,
+  examineStore: never,
   openBroker: never,
   onSignal: () => undefined,
   exit: () => undefined,

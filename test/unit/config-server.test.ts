@@ -105,6 +105,14 @@ describe("the configuration", () => {
       caFile: "/run/ca.pem",
     });
     expect(secretReferences.ownFolders).toEqual(["/srv/.valetkey", "/srv/scopes"]);
+    expect(store).toMatchObject({ replicas: 0, acceptedLosses: new Set() });
+    const more = { VALETKEY_REDIS_REPLICAS: "2", VALETKEY_REDIS_ACCEPT_LOSS: "appendfsync  maxmemory-policy" };
+    expect(readServerConfig({ VALETKEY_STORE: address, ...more }, "/srv").store).toMatchObject({
+      replicas: 2,
+      acceptedLosses: new Set(["appendfsync", "maxmemory-policy"]),
+    });
+    for (const wrong of [{ VALETKEY_REDIS_REPLICAS: "6" }, { VALETKEY_REDIS_ACCEPT_LOSS: "everything" }])
+      expect(problemsOf({ VALETKEY_STORE: address, ...wrong })).toEqual([expect.stringMatching(/: expected/)]);
     const named = problemsOf(files).map((problem) => problem.split(":")[0]);
     expect(named).toEqual(Object.keys(files));
     for (const wrong of ["redis://", "redis://a,b", "redis+sentinel://a,b", "redis+cluster://a/1"])
@@ -258,6 +266,8 @@ describe("docs/configuration.md", () => {
     "VALETKEY_REDIS_PASSWORD_FILE",
     "VALETKEY_REDIS_SENTINEL_PASSWORD_FILE",
     "VALETKEY_REDIS_CA_FILE",
+    "VALETKEY_REDIS_REPLICAS",
+    "VALETKEY_REDIS_ACCEPT_LOSS",
   ];
 
   it("names the defaults that apply: with them set, nothing changes", () => {

@@ -79,6 +79,7 @@ async function run(argv: readonly string[], input: { stdin?: string | Uint8Array
       stdout: out,
       stderr: err,
       readSettings: never,
+      examineStore: never,
       openBroker: never,
       onSignal: () => undefined,
       exit: () => undefined,

@@ -23,7 +23,7 @@ type Read =
   | "zrevrange"
   | "zscore";
 /** Of no key: asked of the server that has them. */
-const OF_SERVER = ["config", "info", "time"] as const;
+const OF_SERVER = ["config", "info", "time", "wait"] as const;
 
 /** Each rejects with `store_unavailable` alone. */
 export interface Client extends Pick<Redis, Read | (typeof OF_SERVER)[number]> {

@@ -44,7 +44,9 @@ export function createHeldPort(scripts: Scripts): HeldPort {
       }
     },
     activate: async ({ at, id, version, policyDigest, notBefore, event }) => {
-      const command = { at, id, version, policyDigest, notBefore, event: toDraft(event) };
+      // What is no number is never.
+      const earliest = Number.isFinite(notBefore) ? notBefore : null;
+      const command = { at, id, version, policyDigest, notBefore: earliest, event: toDraft(event) };
       const reply = await scripts.run("activate", command);
       return reply[0] === "activated" ? { outcome: reply[0], ...grantAndHoldOf(reply) } : notClaimedOf(reply);
     },

@@ -66,7 +66,9 @@ export function createHoldPort(
       }
     },
     claim: async ({ at, id, version, policyDigest, notBefore, lease, event }) => {
-      const command = { at, id, version, policyDigest, notBefore, lease, event: toDraft(event) };
+      // What is no number is never.
+      const earliest = Number.isFinite(notBefore) ? notBefore : null;
+      const command = { at, id, version, policyDigest, notBefore: earliest, lease, event: toDraft(event) };
       const reply = await scripts.run("claim", command);
       return reply[0] === "claimed"
         ? { outcome: reply[0], hold: holdOfReply(reply.slice(2)), instant: Number(reply[1]) }

@@ -6,6 +6,7 @@ import type { Instant } from "../../core/clock.ts";
 import { BrokerError } from "../../core/errors.ts";
 import { drawRandomPart } from "../../core/ids.ts";
 import type { Client } from "./client.ts";
+import type { Replication } from "./replication.ts";
 import { isLost } from "./failure.ts";
 
 export type { Client } from "./client.ts";
@@ -25,43 +26,53 @@ const PRELUDE = "prelude.lua";
 /** Of an operation whose answer did not come: the second try comes after the connection is there again. */
 const MAX_TRIES = 2;
 
+/** Of what changes nothing, or nothing that anybody was told. */
+const UNCONFIRMED = new Set(["look", "gone", "present", "leave", "take_duty", "prune", "seal", "open", "agree"]);
+
 interface Sender {
   /** Of this process: what it has under way is known by it. */
   readonly broker: string;
   /** A clock to take instead of the server's. */
   readonly now: (() => Instant) | null;
+  /** Where replicas must have what was written before it is told. */
+  readonly replication?: Replication | null;
 }
 
 /** `base` begins every key, and has the hash tag. */
 export function createScripts(
   client: Client,
   base: string,
-  { broker, now }: Sender = { broker: drawRandomPart(), now: null },
+  { broker, now, replication = null }: Sender = { broker: drawRandomPart(), now: null },
 ): Scripts {
   const acts = new Map(
     Array.from(readScripts(), ([name, lua]) => [name, client.defineScript(`valetkey_${name}`, lua)]),
   );
-  return {
-    run: async (name, command) => {
-      const act = acts.get(name);
-      if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
-      const sent = { op: drawRandomPart(), broker, now: now?.() ?? null, ...command };
-      const text = JSON.stringify(sent, (field, value: unknown) => {
-        // It would be sent as null, which stands for a field that is left out.
-        if (typeof value === "number" && !Number.isFinite(value))
-          throw new BrokerError("internal", `expected a number in ${field} of script ${name}, found ${value}`);
-        return value ?? undefined;
-      });
-      for (let tries = 1; ; tries++) {
-        try {
-          return await act(base, text);
-        } catch (cause) {
-          if (tries >= MAX_TRIES || !isLost(cause)) throw cause;
-          await client.comesBack(base);
-        }
+  const run: Scripts["run"] = async (name, command) => {
+    const act = acts.get(name);
+    if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
+    const sent = { op: drawRandomPart(), broker, now: now?.() ?? null, ...command };
+    const text = JSON.stringify(sent, (field, value: unknown) => {
+      // It would be sent as null, which stands for a field that is left out.
+      if (typeof value === "number" && !Number.isFinite(value))
+        throw new BrokerError("internal", `expected a number in ${field} of script ${name}, found ${value}`);
+      return value ?? undefined;
+    });
+    for (let tries = 1; ; tries++) {
+      try {
+        const mark = replication?.mark() ?? 0;
+        const reply = await act(base, text);
+        if (replication === null || UNCONFIRMED.has(name)) return reply;
+        // What was done already is not written again: whatever comes after it in the log stands for it.
+        if (tries > 1) await run("present", {});
+        await replication.confirm(mark);
+        return reply;
+      } catch (cause) {
+        if (tries >= MAX_TRIES || !isLost(cause)) throw cause;
+        await client.comesBack(base);
       }
-    },
+    }
   };
+  return { run };
 }
 
 function readScripts(): ReadonlyMap<string, string> {
