@@ -4,7 +4,7 @@
 import { recordLife } from "./audit/broker-life.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
 import type { ServerConfig } from "./config.ts";
-import type { Clock } from "./core/clock.ts";
+import { type Clock, systemClock } from "./core/clock.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
 import type { GrantId, HoldId } from "./core/ids.ts";
 import { createJwtMinter } from "./credentials/jwt.ts";
@@ -249,6 +249,7 @@ async function start(
   const proxy = createGateway({
     ...common,
     demandPolicy,
+    demandCurrent: () => current.demand(),
     seals,
     holds: { describe: (found) => holds.describe(found), onHeld: () => room.changed() },
     isFrozen,
@@ -284,7 +285,8 @@ async function start(
       issuer,
       port: store.replicas,
       store,
-      clock: wall,
+      // How long ago the store was heard of is this machine's own time, whatever clock decides.
+      clock: systemClock,
       at,
       log,
       feed: openFeed,

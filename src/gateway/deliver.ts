@@ -14,6 +14,8 @@ import { createScrubber, type Scrubber } from "./scrub.ts";
 export interface DeliverDependencies {
   readonly secrets: RootSecrets;
   readonly egress: (upstream: GatewayUpstream) => Promise<Egress>;
+  /** Throws while this broker cannot know what is revoked: it was stopped for a while, or does not hear of its store. */
+  readonly demandCurrent: () => void;
 }
 
 /** `scrubber` knows the root credential that was sent: nothing of the answer is passed on without it. */
@@ -39,7 +41,7 @@ export class DeliveryError extends Error {
 }
 
 export async function deliver(
-  { secrets, egress }: DeliverDependencies,
+  { secrets, egress, demandCurrent }: DeliverDependencies,
   { upstream, outbound }: OpenedCall,
   flight: Flight,
 ): Promise<Delivered> {
@@ -51,6 +53,7 @@ export async function deliver(
     const request = placeSecret(outbound, upstream.credential.place, secret);
     const door = await egress(upstream);
     // Between the record and this line a revocation may have been answered: what it covers is not sent any more.
+    demandCurrent();
     checkFlight(flight);
     mayBeSent = true;
     return { answer: await door.send(request, flight.signal), scrubber };

@@ -7,15 +7,17 @@ import type { Clock, Instant } from "../core/clock.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { drawRandomPart, type HoldId } from "../core/ids.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
+import { ASK_AGAIN_MS, isAway, pauseSince } from "./ask-again.ts";
 import { type Assessment, assess } from "./assess.ts";
 import { CUT_OFF, factsOf } from "./describe-hold.ts";
 import { findFacts } from "./facts.ts";
-import type { CallFiring, Fate, GrantFiring } from "./firing.ts";
+import type { CallFiring, GrantFiring } from "./firing.ts";
 import type { FoundHold, StoredHold } from "./hold.ts";
 import type { HoldPort, NotClaimed } from "./hold-port.ts";
 import { findChanges } from "./make-hold.ts";
 import { type NextState, reduce } from "./reduce.ts";
 import type { HoldSeals } from "./sealed.ts";
+import { createSettling, LEASE_SECONDS } from "./settling.ts";
 
 export interface HoldRunner {
   /** Something may be due: look at once. */
@@ -51,17 +53,12 @@ const DUE_PAGE = 512;
 const AT_ONCE = 64;
 /** An upstream that does not answer keeps nobody else's calls from firing. */
 const AT_ONCE_PER_UPSTREAM = 8;
-/** Longer than any send: see `gateway/fire-call.ts`. */
-const LEASE_SECONDS = 300;
-/** Until what could not be known is asked again: at first, and at most. */
-const ASK_AGAIN_MS = 30_000;
-const ASK_AGAIN_MOST_MS = 3_600_000;
 const LOOK_AGAIN_MS = 600_000;
 const CLOSE_MS = 10_000;
 const PAGE = 500;
 
 export function createHoldRunner(dependencies: Dependencies): HoldRunner {
-  const { port, clock, wall, policy, seals, calls, grants, isOurs, onChange, log } = dependencies;
+  const { port, clock, wall, policy, calls, grants, isOurs, onChange, log } = dependencies;
   const underWay = new Map<HoldId, { readonly upstream: string; readonly done: Promise<void> }>();
   let isClosed = false;
   let isLooking = false;
@@ -130,6 +127,8 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     await claimAndFire(hold, last, scopes);
   };
 
+  const { settle, orphan } = createSettling({ ...dependencies, isClosed: () => isClosed });
+
   const claimAndFire = async (hold: StoredHold, assessment: Assessment, scopes: ScopeSet): Promise<void> => {
     const { approvals, backups } = assessment;
     const named = factsOf(hold, scopes.digest);
@@ -151,7 +150,13 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     }
     const token = drawRandomPart();
     const event = draftEvent({ type: "hold.claimed", ...named, approvals, backups });
-    const done = await port.claim({ ...claim, lease: { token, seconds: LEASE_SECONDS }, event });
+    const claiming = port.claim({ ...claim, lease: { token, seconds: LEASE_SECONDS }, event });
+    const done = await claiming.catch(async (thrown: unknown) => {
+      // It may be claimed, and nothing was sent: it waits again.
+      const why = "the store did not say whether it was claimed";
+      if (isAway(thrown)) await settle(hold, token, { fate: "not_sent", why, cutOff: null }, assessment.dueAt);
+      throw thrown;
+    });
     if (done.outcome !== "claimed") return notClaimed(hold, done);
     onChange();
     await settle(done.hold, token, await calls.fire(done.hold, scopes), assessment.dueAt);
@@ -161,62 +166,6 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
   const notClaimed = async (hold: StoredHold, { outcome }: NotClaimed): Promise<void> => {
     if (outcome === "policy_changed" || outcome === "conflict") return;
     await change(hold, null, clock.at() + (outcome === "too_early" ? TICK_MS : ASK_AGAIN_MS), null);
-  };
-
-  const settle = async (hold: StoredHold, token: string, fate: Fate, dueAt: Instant | null): Promise<void> => {
-    const named = factsOf(hold, policy().digest);
-    const at = clock.at();
-    const common = { at, id: hold.id, token, wakeAt: null, outcome: null, sealedOutcome: null };
-    switch (fate.fate) {
-      case "answered": {
-        const { outcome, answer, milliseconds, scrubbed } = fate;
-        // A redirect that nobody follows has done nothing.
-        const state = outcome.status !== null && outcome.status < 300 ? "done" : "failed";
-        const sealedOutcome = answer === null ? null : seals.sealOutcome(hold.id, answer);
-        const event: Event = { type: "hold.fired", outcome: state, ...named, ...outcome, milliseconds, scrubbed };
-        const to = { state, endedBy: null, why: null } as const;
-        await port.settle({ ...common, to, outcome, sealedOutcome, event: draftEvent(event) });
-        break;
-      }
-      case "unknown": {
-        const event: Event = { type: "hold.unknown", ...named, cause: fate.why };
-        const to = { state: "unknown", endedBy: null, why: fate.why } as const;
-        await port.settle({ ...common, to, event: draftEvent(event) });
-        log("error", `nobody knows what became of ${hold.id}: ${fate.why}`);
-        break;
-      }
-      case "not_sent": {
-        const { cutOff, why } = fate;
-        const event: Event =
-          cutOff === null
-            ? { type: "hold.returned", ...named, cause: why }
-            : { type: "hold.cancelled", ...named, by: cutOff, reason: null, request: null };
-        const to = { state: cutOff === null ? "waiting" : "cancelled", endedBy: cutOff, why } as const;
-        await port.settle({ ...common, to, wakeAt: at + pauseSince(dueAt, at), event: draftEvent(event) });
-        break;
-      }
-    }
-    onChange();
-  };
-
-  /** A promise of the operation, and nothing else, lets it be sent again; everything is checked again before. */
-  const orphan = async (hold: StoredHold): Promise<void> => {
-    const { lease } = hold;
-    if (lease === null) return;
-    const cause = "the broker stopped between the claim and the answer";
-    const named = factsOf(hold, policy().digest);
-    const at = clock.at();
-    const common = { at, id: hold.id, token: lease.token, outcome: null, sealedOutcome: null };
-    const { subject } = hold.document;
-    if (subject.kind === "call" && subject.idempotent) {
-      const event = draftEvent({ type: "hold.returned", ...named, cause });
-      await port.settle({ ...common, to: { state: "waiting", endedBy: null, why: cause }, wakeAt: at, event });
-    } else {
-      log("error", `nobody knows what became of ${hold.id}: ${cause}`);
-      const event = draftEvent({ type: "hold.unknown", ...named, cause });
-      await port.settle({ ...common, to: { state: "unknown", endedBy: null, why: cause }, wakeAt: null, event });
-    }
-    onChange();
   };
 
   const cancelByCutOff = async ({ hold, cutOff }: FoundHold): Promise<void> => {
@@ -336,11 +285,6 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
 function nextLook(hold: StoredHold, { wakeAt }: Assessment, instant: Instant): Instant {
   const needsPeople = hold.document.demands.some(({ requires }) => requires.approvals !== null);
   return hold.approvals.length === 0 && needsPeople ? wakeAt : Math.min(wakeAt, instant + LOOK_AGAIN_MS);
-}
-
-/** Each try is on record: the longer it fails, the less often it is made. */
-function pauseSince(dueAt: Instant | null, instant: Instant): number {
-  return Math.min(Math.max(Math.floor((instant - (dueAt ?? instant)) / 4), ASK_AGAIN_MS), ASK_AGAIN_MOST_MS);
 }
 
 function messageOf(cause: unknown): string {

@@ -30,6 +30,7 @@ import type { RootSecrets } from "../secrets/root-secrets.ts";
 import { describeCutOff, describeDecision, describeMet } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
 import { createCanaryHandlers } from "./canary-handlers.ts";
+import { createStoreCheck } from "./check-store.ts";
 import { createHoldHandlers, holdCall } from "./hold-handlers.ts";
 import { createScopesHandlers, type PolicyInForce } from "./scopes-handlers.ts";
 import { createSecretHandlers } from "./secret-handlers.ts";
@@ -66,6 +67,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
   const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget, alarms, lookUp } =
     dependencies;
   const { holds, onHeld } = dependencies;
+  const checkStore = createStoreCheck(record, clock);
   const keys = (): z.infer<typeof KeysAnswer> => ({
     keys: ring
       .list()
@@ -240,7 +242,8 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         : [];
       const mismatch = dependencies.inForce.problem();
       if (mismatch !== null) problems.push(mismatch);
-      await record.head().catch(() => problems.push("the store does not answer"));
+      const storeProblem = await checkStore();
+      if (storeProblem !== null) problems.push(storeProblem);
       const pending = dependencies.inForce.status().pending;
       const notes = pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`];
       const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems, notes };

@@ -30,14 +30,26 @@ interface Sealer {
 }
 
 export function createSealer(client: Client, scripts: Scripts, base: string): Sealer {
+  /** Another broker has linked more: what it linked is not among the drafts any more. */
+  const hasMoved = async (from: number): Promise<boolean> =>
+    Number((await client.hget(`${base}meta`, "sealed_seq")) ?? 0) !== from;
+
   async function sealAll(): Promise<Head> {
+    // What comes while this runs is for the next run: a busy store would never let it end.
+    let wanted: number | null = null;
     for (;;) {
-      const [seq, hash] = await client.hmget(`${base}meta`, "sealed_seq", "sealed_hash");
+      const [placed, seq, hash] = await client.hmget(`${base}meta`, "seq", "sealed_seq", "sealed_hash");
+      wanted ??= Number(placed ?? 0);
       let head: Head = { seq: Number(seq ?? 0), hash: hash ?? EMPTY_HASH };
-      const drafts = await client.xrange(`${base}drafts`, `${head.seq + 1}-0`, "+", "COUNT", SEALED_ROWS);
-      if (drafts.length === 0) return head;
-      const leaves: Leaf[] = [];
+      if (head.seq >= wanted) return head;
       const after = head.seq;
+      const drafts = await client.xrange(`${base}drafts`, `${after + 1}-0`, "+", "COUNT", SEALED_ROWS);
+      const next = drafts[0]?.[0];
+      if (next !== `${after + 1}-0`) {
+        if (await hasMoved(after)) continue;
+        throw broken(`entry ${after + 1} is not there, the next is ${next ?? "none"}`);
+      }
+      const leaves: Leaf[] = [];
       let characters = 0;
       for (const [id, values] of drafts) {
         if (characters > SEALED_CHARACTERS) break;
