@@ -1,6 +1,7 @@
 // Servers that would lose what they acknowledge, each real: a broker does not start on one unless its operator has accepted
 // exactly that, and then says so at every start. And replicas that must have what was written before it is answered.
 
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { ACCEPTABLE_LOSSES, type AcceptableLoss, isAcceptableLoss } from "../../src/core/accepted-losses.ts";
@@ -76,6 +77,28 @@ describe("a server that may lose what it acknowledges", () => {
       expect.stringMatching(/^accepted: maxmemory-policy is allkeys-lru/),
       expect.stringContaining("names appendonly, which is as it should be"),
     ]);
+  });
+
+  it("needs no more of the broker's user than docs/redis.md says", async () => {
+    const [, rules = ""] = /The user needs `([^`]+)` on/.exec(readFileSync("docs/redis.md", "utf8")) ?? [];
+    const server = await start();
+    const set = [
+      "ACL",
+      "SETUSER",
+      "broker",
+      "on",
+      ">pw",
+      "~{valetkey}:*",
+      "resetchannels",
+      ...rules.split(" "),
+    ] as const;
+    await withServer(server, (redis) => redis.call(...set));
+    const store = await openRedisStore({ address: `redis://broker:pw@127.0.0.1:${server.port}` });
+    await store.append({ at: T0, proof: null, events: [eventOf("broker.started")] });
+    expect((await store.head()).seq).toBe(1);
+    const here = await store.replicas?.changes(null, 0);
+    expect(await store.replicas?.changes(here?.position ?? "", 10)).toMatchObject({ topics: [] });
+    await store.close();
   });
 
   it("is none either where it is a replica, whatever was accepted", async () => {
