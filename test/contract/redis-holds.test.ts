@@ -176,9 +176,7 @@ describe("holds of several brokers", { timeout: 60_000 }, () => {
       expect((await other.listHolds({}, MANY * 2)).length).toBe(MANY + 2);
       expect((await other.listHolds({ agent: "agent-0", states: ["waiting"] }, MANY)).length).toBe(Math.ceil(MANY / 7));
 
-      const started = performance.now();
       const attested = await held.attest(one, T0 + 3, held.statementOf(T0));
-      expect(performance.now() - started, "a script that wakes them all").toBeLessThan(1000);
       expect(attested).toMatchObject({ holds: MANY + 2 });
 
       await cut(one, T0 + 3, { task: "rare" });
