@@ -91,7 +91,7 @@ describe("serve", () => {
       .poll(
         async () =>
           (await runCli(request(...wish), { cwd: setting.cwd, env: { VALETKEY_URL: setting.served.url } })).code,
-        { timeout: 5000 },
+        { timeout: 20_000 },
       )
       .toBe(0);
   });
