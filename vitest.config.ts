@@ -1,17 +1,51 @@
-// How the tests run: every file in a process of its own, so that no test sees another's globals or open files.
-// Benches are no tests; they run by `npm run bench`.
+// How the tests run: every file in a process of its own, so that no test sees another's globals or open files. All of them
+// run once, on the embedded engine where they need one; those that say what a store means to a broker run on Redis as
+// well. Benches are no tests; they run by `npm run bench`.
 
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import { hasRedis } from "./test/support/redis-program.ts";
+
+/** Those that say what becomes of what is stored. Parsing, egress and texts are the same on any engine. */
+const ATTACKS = [
+  "attestation-*",
+  "crash",
+  "gateway-{after-the-end,decoy,revocation,secret-marker}",
+  "greedy-principal",
+  "hold-*",
+  "proof-encoding",
+  "store-writer",
+];
+const ON_REDIS_TOO = [
+  "test/http/**/*.test.ts",
+  "test/gateway/**/*.test.ts",
+  "test/property/{store-histories,holds-model}.test.ts",
+  `test/attack/{${ATTACKS.join(",")}}.test.ts`,
+];
+/** Have Redis in any project, or ask no broker. */
+const NOT_TWICE = [
+  "test/http/{replicas,policy-replicas}.test.ts",
+  "test/gateway/replicas.test.ts",
+  "test/attack/attestation-forgery.test.ts",
+];
+
+const all: TestProjectConfiguration = {
+  extends: true,
+  test: { name: "sqlite", include: ["test/**/*.test.ts"], exclude: ["test/bench/**"] },
+};
+const onRedis: TestProjectConfiguration = {
+  extends: true,
+  test: { name: "redis", include: ON_REDIS_TOO, exclude: NOT_TWICE, env: { TEST_STORE: "redis" } },
+};
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
-    exclude: ["test/bench/**"],
     pool: "forks",
     testTimeout: 30_000,
     hookTimeout: 30_000,
     // node:sqlite warns of itself in every process. With protection keys V8 ends a process with threads once in some
     // thousand ("Check failed: jit_page.has_value()"), and with it the whole run.
     execArgv: ["--disable-warning=ExperimentalWarning", "--no-memory-protection-keys"],
+    // Where there is no Redis server, that it is missing has been said.
+    projects: hasRedis ? [all, onRedis] : [all],
   },
 });

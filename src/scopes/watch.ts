@@ -89,6 +89,7 @@ export function watchScopes(options: WatchOptions): ScopesWatch {
     for (let reads = 0; !closed; reads++) {
       const hurried = callers.length > 0 && reads < MAX_HURRIED_READS;
       if (!hurried) await pause(settleMs);
+      if (closed) return "closed";
       const settled = await readStamp(folder, namedFiles, folders);
       if (settled === before) {
         served = callers.length;

@@ -1,9 +1,6 @@
 // Kills the broker with SIGKILL at every step of a held call, and looks at what it had answered, at its record and at what
 // reached the upstream: nothing is sent twice but what may be, no answered signature is lost, no answered cancel undone.
 
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Hold } from "../../src/api/holds.ts";
@@ -14,70 +11,16 @@ import { type ApiClient, createApiClient } from "../../src/sdk/api-client.ts";
 import { signApproval } from "../../src/sdk/sign-approval.ts";
 import { createKeySigner } from "../../src/sdk/signer.ts";
 import { type BrokerProcess, startBrokerProcess } from "../support/broker-process.ts";
+import { bodyOf, openStoppingUpstream, type Stop, type StoppingUpstream } from "../support/stopping-upstream.ts";
+import { openPlace, type StorePlace } from "../support/store-place.ts";
 import { makeTestFolder, type TestFolder } from "../support/test-folder.ts";
+import { RUNS } from "../support/tested-engine.ts";
 
 /** Brokers side by side. */
-const LANES = 2 * Number(process.env["TEST_RUNS"] ?? 1);
+const LANES = 2 * RUNS;
 /** What happens side by side where the kill comes at any moment. */
 const CALLERS = 3;
 const LIVE = ["waiting", "ready", "firing"];
-
-/** Where the stand-in stops: it never answers a look-up, or a call, or begins an answer and leaves it there. */
-type Stop = "look-up" | "call" | "answer";
-
-interface Upstream {
-  readonly origin: string;
-  /** How often each body arrived whole. */
-  readonly sent: ReadonlyMap<string, number>;
-  /** Once, at the next request for this thing; resolves when it is there. */
-  stopAt(thing: string, where: Stop): Promise<void>;
-  close(): Promise<void>;
-}
-
-const bodyOf = (thing: string): string => JSON.stringify({ thing });
-
-async function openUpstream(): Promise<Upstream> {
-  const sent = new Map<string, number>();
-  const stops = new Map<string, () => void>();
-  const isStopped = (where: Stop, thing: string): boolean => {
-    const met = stops.get(`${where} ${thing}`);
-    stops.delete(`${where} ${thing}`);
-    met?.();
-    return met !== undefined;
-  };
-  const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const thing = request.url?.split("/").at(-1) ?? "";
-    if (request.method === "GET") {
-      if (isStopped("look-up", thing)) return;
-      response.setHeader("content-type", "application/json");
-      response.end(JSON.stringify({ id: thing, environment: "e-1" }));
-      return;
-    }
-    let body = "";
-    for await (const chunk of request) body += String(chunk);
-    sent.set(body, (sent.get(body) ?? 0) + 1);
-    if (isStopped("call", thing)) return;
-    response.writeHead(200, { "content-type": "application/json", "content-length": "2" });
-    response.write("{", () => void (isStopped("answer", thing) || response.end("}")));
-  };
-  const server = createServer((request, response) => {
-    respond(request, response).catch(() => response.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  // A TCP server's address is an object; only pipes have text.
-  const { port } = server.address() as AddressInfo;
-  return {
-    origin: `http://127.0.0.1:${port}`,
-    sent,
-    stopAt: (thing, where) => new Promise((met) => void stops.set(`${where} ${thing}`, met)),
-    close: async () => {
-      server.close();
-      server.closeAllConnections();
-      await once(server, "close");
-    },
-  };
-}
 
 const scopesFor = (origin: string) => ({
   "settings.yaml": "kind: Settings\nstrikes: { refusals: 1000, window: 60s }\nholds: { perAgent: 1000 }\n",
@@ -123,7 +66,8 @@ interface Told {
 interface Lane {
   readonly name: string;
   readonly folder: TestFolder;
-  readonly upstream: Upstream;
+  readonly place: StorePlace;
+  readonly upstream: StoppingUpstream;
   readonly told: Told[];
   /** Stops that the next brokers must meet, because they send again. */
   readonly awaited: Promise<void>[];
@@ -134,8 +78,8 @@ interface Lane {
 
 /** The address changes with each start, the name of the broker does not: it is in what people sign. */
 const issuerOf = (name: string): string => `https://${name}.example`;
-const start = (name: string, folder: TestFolder) =>
-  startBrokerProcess(folder.path, { VALETKEY_ISSUER: issuerOf(name) });
+const start = (name: string, folder: TestFolder, { env }: StorePlace) =>
+  startBrokerProcess(folder.path, { ...env, VALETKEY_ISSUER: issuerOf(name) });
 
 function as({ name: lane, folder, broker }: Lane, name: string): ApiClient {
   return createApiClient({ url: broker.url, name, key: folder.keyOf(name), issuer: issuerOf(lane) });
@@ -144,6 +88,11 @@ function as({ name: lane, folder, broker }: Lane, name: string): ApiClient {
 async function kill(lane: Lane): Promise<void> {
   if (!lane.broker.child.killed) lane.kills++;
   await lane.broker.end("SIGKILL");
+}
+
+async function startNext(lane: Lane): Promise<void> {
+  await lane.place.passHalfMinute();
+  lane.broker = await start(lane.name, lane.folder, lane.place);
 }
 
 /** A grant, and the call that is held. */
@@ -344,11 +293,11 @@ async function runLane(lane: Lane): Promise<void> {
   for (const [name, until] of MOMENTS) {
     await until(lane);
     await kill(lane);
-    lane.broker = await start(lane.name, lane.folder);
+    await startNext(lane);
     for (let next = lane.awaited.shift(); next !== undefined; next = lane.awaited.shift()) {
       await next;
       await kill(lane);
-      lane.broker = await start(lane.name, lane.folder);
+      await startNext(lane);
     }
     await checkAll(lane).catch((cause: unknown) => {
       throw new Error(`in ${lane.name}, killed after: ${name}`, { cause });
@@ -367,14 +316,15 @@ async function runLane(lane: Lane): Promise<void> {
 
 describe("a broker that is killed while calls wait and fire", () => {
   const lanes: Lane[] = [];
-  let upstream: Upstream;
+  let upstream: StoppingUpstream;
   beforeAll(async () => {
-    upstream = await openUpstream();
+    upstream = await openStoppingUpstream();
     const open = async (n: number): Promise<Lane> => {
       const name = `lane-${n}`;
       const folder = await makeTestFolder(scopesFor(upstream.origin));
-      const broker = await start(name, folder);
-      const lane: Lane = { name, folder, upstream, told: [], awaited: [], broker, kills: 0, seed: n };
+      const place = await openPlace(folder.path);
+      const broker = await start(name, folder, place);
+      const lane: Lane = { name, folder, place, upstream, told: [], awaited: [], broker, kills: 0, seed: n };
       const body = { value: "crash_root_5d0f7c61b2", origins: [upstream.origin] };
       await as(lane, "admin-1").call("putSecret", { params: { name: "crash-root" }, body });
       return lane;
@@ -382,8 +332,9 @@ describe("a broker that is killed while calls wait and fire", () => {
     lanes.push(...(await Promise.all(Array.from({ length: LANES }, (_, n) => open(n)))));
   }, 60_000);
   afterAll(async () => {
-    for (const { broker, folder } of lanes) {
+    for (const { broker, folder, place } of lanes) {
       await broker.end("SIGKILL");
+      await place.close();
       folder.remove();
     }
     await upstream.close();

@@ -1,8 +1,6 @@
 // A hundred thousand requests that wait. Whoever signs the one that matters, lists, cancels or revokes is not kept back
 // by them, and a start with them is a start like any other.
 
-import { DatabaseSync } from "node:sqlite";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   createHolding,
@@ -13,27 +11,19 @@ import {
   startHoldingGateway,
 } from "../support/holding.ts";
 import type { TestBroker } from "../support/broker.ts";
+import { addCrowd } from "../support/crowd.ts";
 
 const MANY = 100_000;
 const DAY = 86_400_000;
 const ROLE = roleWith("{ approvals: { count: 1, from: [oncall] }, delay: 1h }");
-/** Rows as they would be of other agents, each with an id of its own; made by the database, because requests take an hour. */
-const COPY = `
-WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MANY})
-INSERT INTO holds SELECT substr(id, 1, 24) || printf('%06d', i), 'agent-' || (i % 97), 'a crowd', upstream, grant_id,
-  id || i, state, state_at, ended_by, why, wake_at + i, lease_token, lease_until, readable, version, outcome,
-  replace(draft, id, substr(id, 1, 24) || printf('%06d', i)), sealed_request, sealed_outcome FROM holds, n`;
-
 let gateway: HoldingGateway;
 let broker: TestBroker;
 let holding: Holding;
 beforeAll(async () => {
   gateway = await startHoldingGateway({ scopes: { "roles.yaml": ROLE } });
-  await gateway.hold(undefined, {}, { task: "the model" });
+  const model = await gateway.hold(undefined, {}, { task: "the model" });
   await gateway.broker.broker.close();
-  const db = new DatabaseSync(join(gateway.broker.folder, ".valetkey/broker.db"));
-  db.exec(COPY);
-  db.close();
+  await addCrowd(gateway.broker, model.id, MANY);
   broker = await gateway.broker.restart();
   holding = createHolding(broker);
 }, 120_000);

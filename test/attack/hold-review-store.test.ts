@@ -1,9 +1,8 @@
 // Somebody who can write the store, and has no key: what people signed must still be the most that the broker does.
 
-import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createHolding, type HoldingGateway, roleWith, startHoldingGateway } from "../support/holding.ts";
+import { type Rows, tamperWith } from "../support/tampered-store.ts";
 
 const HOUR = 3_600_000;
 const CALLS = roleWith("{ approvals: { count: 2, from: [oncall, dba], perTeam: true }, delay: 48h }");
@@ -27,12 +26,9 @@ beforeEach(async () => {
 });
 afterEach(() => gateway.close());
 
-/** While it is stopped: a running broker notices another writer, and stops. */
-async function tamper(...statements: readonly string[]): Promise<void> {
+async function tamper(sql: readonly string[], redis: (rows: Rows) => Promise<void>): Promise<void> {
   await gateway.broker.broker.close();
-  const db = new DatabaseSync(join(gateway.broker.folder, ".valetkey/broker.db"));
-  for (const statement of statements) expect(db.prepare(statement).run().changes).toBe(1);
-  db.close();
+  await tamperWith(gateway.broker, { sql, redis });
   const broker = await gateway.broker.restart();
   gateway = {
     ...gateway,
@@ -49,6 +45,18 @@ async function heldGrant(): Promise<{ readonly grant: string; readonly hold: str
   if (!("hold" in answer)) throw new Error("expected a held grant");
   return { grant: answer.grant.id, hold: answer.hold.id };
 }
+/** As if it had fired at that instant, and had some minutes to go. */
+async function makeActive(grant: string, hold: string, at: number): Promise<void> {
+  const sql = [
+    `UPDATE holds SET state = 'done', state_at = ${at} WHERE id = '${hold}'`,
+    `UPDATE grants SET ends_at = ${at + 300_000} WHERE id = '${grant}'`,
+  ];
+  await tamper(sql, async (rows) => {
+    await rows.change(`hold:${hold}`, "state", () => "done");
+    await rows.change(`hold:${hold}`, "state_at", () => String(at));
+    await rows.change(`grant:${grant}`, "ends_at", () => String(at + 300_000));
+  });
+}
 const renewAs = (agent: string, grant: string) =>
   gateway.broker.as(agent).call("renewCredential", { params: { id: grant } });
 const claimsOf = (jwt: string): Record<string, unknown> =>
@@ -61,11 +69,19 @@ describe("who writes the store", () => {
     gateway.broker.clock.advance(60 * HOUR);
     await gateway.sign("oncall-1", id);
     await gateway.sign("dba-1", id);
-    await tamper(
+    const sql = [
       `UPDATE hold_approvals SET instant = instant - ${49 * HOUR} WHERE hold = '${id}' AND person = 'oncall-1'`,
       `UPDATE hold_approvals SET instant = instant - ${49 * HOUR} WHERE hold = '${id}' AND person = 'dba-1'`,
       `UPDATE holds SET wake_at = 0 WHERE id = '${id}'`,
-    );
+    ];
+    await tamper(sql, async (rows) => {
+      for (const person of ["oncall-1", "dba-1"]) {
+        await rows.change(`hold:${id}:approvals`, person, (text) =>
+          text.replace(/^\d+/, (instant) => String(Number(instant) - 49 * HOUR)),
+        );
+      }
+      await rows.wake(id);
+    });
     await gateway.read(id, "oncall-1", 2);
     expect(gateway.reached()).toEqual([]);
   });
@@ -74,10 +90,14 @@ describe("who writes the store", () => {
     const { id } = await gateway.hold();
     await gateway.sign("oncall-1", id);
     await gateway.sign("oncall-2", id);
-    await tamper(
+    const sql = [
       `UPDATE hold_approvals SET approval = replace(approval, '["oncall"]', '["dba"]') WHERE hold = '${id}' AND person = 'oncall-2'`,
       `UPDATE holds SET wake_at = 0 WHERE id = '${id}'`,
-    );
+    ];
+    await tamper(sql, async (rows) => {
+      await rows.change(`hold:${id}:approvals`, "oncall-2", (text) => text.replace('["oncall"]', '["dba"]'));
+      await rows.wake(id);
+    });
     gateway.broker.clock.advance(49 * HOUR);
     await gateway.read(id, "oncall-1", 2);
     expect(gateway.reached()).toEqual([]);
@@ -87,10 +107,7 @@ describe("who writes the store", () => {
     const { grant, hold } = await heldGrant();
     await gateway.sign("oncall-1", hold);
     const now = gateway.broker.clock.now();
-    await tamper(
-      `UPDATE holds SET state = 'done', state_at = ${now} WHERE id = '${hold}'`,
-      `UPDATE grants SET ends_at = ${now + 300_000} WHERE id = '${grant}'`,
-    );
+    await makeActive(grant, hold, now);
     await expect(renewAs("coder", grant)).rejects.toMatchObject({ code: "conflict" });
   });
 
@@ -98,10 +115,7 @@ describe("who writes the store", () => {
     const { grant, hold } = await heldGrant();
     await gateway.sign("oncall-1", hold);
     const later = gateway.broker.clock.now() + 49 * HOUR;
-    await tamper(
-      `UPDATE holds SET state = 'done', state_at = ${later} WHERE id = '${hold}'`,
-      `UPDATE grants SET ends_at = ${later + 300_000} WHERE id = '${grant}'`,
-    );
+    await makeActive(grant, hold, later);
     await expect(renewAs("coder", grant)).rejects.toMatchObject({ code: "conflict" });
   });
 
@@ -112,10 +126,14 @@ describe("who writes the store", () => {
     await gateway.ended(hold);
     gateway.broker.clock.advance(29 * 24 * HOUR);
     const now = gateway.broker.clock.now();
-    await tamper(
+    const sql = [
       `UPDATE holds SET state_at = ${now} WHERE id = '${hold}'`,
       `UPDATE grants SET ends_at = ${now + 300_000} WHERE id = '${grant}'`,
-    );
+    ];
+    await tamper(sql, async (rows) => {
+      await rows.change(`hold:${hold}`, "state_at", () => String(now));
+      await rows.change(`grant:${grant}`, "ends_at", () => String(now + 300_000));
+    });
     await expect(renewAs("coder", grant)).rejects.toMatchObject({ code: "conflict" });
   });
 
@@ -124,7 +142,12 @@ describe("who writes the store", () => {
     await gateway.sign("oncall-1", hold);
     gateway.broker.clock.advance(49 * HOUR);
     await gateway.ended(hold);
-    await tamper(`UPDATE grants SET agent = 'other-agent' WHERE id = '${grant}'`);
+    await tamper([`UPDATE grants SET agent = 'other-agent' WHERE id = '${grant}'`], async (rows) => {
+      await rows.change(`grant:${grant}`, "agent", () => "other-agent");
+      for (const field of ["draft", "look"]) {
+        await rows.change(`grant:${grant}`, field, (text) => text.replace('"agent":"coder"', '"agent":"other-agent"'));
+      }
+    });
     await expect(renewAs("other-agent", grant)).rejects.toMatchObject({ code: "conflict" });
   });
 
@@ -133,7 +156,18 @@ describe("who writes the store", () => {
     await gateway.sign("oncall-1", hold);
     gateway.broker.clock.advance(49 * HOUR);
     await gateway.ended(hold);
-    await tamper(`UPDATE grants SET task = 'another task', role = 'administrator' WHERE id = '${grant}'`);
+    const sql = [`UPDATE grants SET task = 'another task', role = 'administrator' WHERE id = '${grant}'`];
+    await tamper(sql, async (rows) => {
+      await rows.change(`grant:${grant}`, "task", () => "another task");
+      await rows.change(`grant:${grant}`, "role", () => "administrator");
+      for (const field of ["draft", "look"]) {
+        await rows.change(`grant:${grant}`, field, (text) =>
+          text
+            .replace('"task":"clean up"', '"task":"another task"')
+            .replace('"role":"granter"', '"role":"administrator"'),
+        );
+      }
+    });
     const minted = await renewAs("coder", grant).catch(() => null);
     const claims = minted === null ? {} : claimsOf(minted.credential.value);
     expect([claims["task"], claims["role"]]).not.toContain("another task");

@@ -84,7 +84,7 @@ describe("of a held call", () => {
     const record = JSON.stringify(await readEvents(gateway.broker));
     for (const text of [...said, record, gateway.broker.log.join("\n")]) expect(found(ROOT, text)).toEqual([]);
     const files = filesOf(gateway.broker.folder);
-    expect(files.some(([name]) => name.startsWith("broker.db"))).toBe(true);
+    expect(files.some(([name]) => /^(?:broker\.db|appendonly)/.test(name))).toBe(true);
     for (const [name, text] of files) expect(found(ROOT, text), name).toEqual([]);
   });
 

@@ -1,23 +1,23 @@
-// Random histories of holds against the real rooms on each engine: never early, never after an end, never twice; the
-// people who count are distinct, eligible and no owners; a crash at any step loses nothing and repeats nothing.
+// Random histories of holds against the real rooms on the engine that is tested: never early, never after an end, never
+// twice; the people who count are distinct, eligible and no owners; a crash at any step loses nothing and repeats nothing.
 
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verifyApprovals } from "../../src/audit/verify-approvals.ts";
-import { openSqlite } from "../contract/sqlite-opened.ts";
 import { openHeldEngine } from "../support/held-engine.ts";
 import { TASKS } from "../support/held-world.ts";
+import { ENGINE, RUNS } from "../support/tested-engine.ts";
+import { openTestedStore } from "../support/tested-store.ts";
 import { commands, compare } from "./holds-commands.ts";
 import { createModel, judgeSend } from "./holds-model.ts";
 import { look, lookWhile } from "./holds-looks.ts";
 import { advance, attest, request, seen, signAll, type Step } from "./holds-steps.ts";
 
-const ENGINES = [{ engine: "sqlite", open: openSqlite }] as const;
-const RUNS = 10 * Number(process.env["TEST_RUNS"] ?? 1);
+const HISTORIES = 10 * RUNS;
 /** Rare things come up in most rounds of this many runs, and in one of a few at the latest. */
 const MOST_ROUNDS = 4;
 /** A failing history is made shorter for at most half of it. */
-const LIMIT_MS = 300_000 * Math.max(1, RUNS / 10);
+const LIMIT_MS = 300_000 * RUNS;
 const MUST_BE_SEEN: readonly string[] =
   "done, failed, unknown, denied, cancelled, expired, stale, cut off, the same hold, signature refused, done meanwhile, died at work, to be sent again".split(
     ", ",
@@ -54,12 +54,12 @@ function isOldDenial(message: string): boolean {
   );
 }
 
-describe.each(ENGINES)("what waits, on $engine", ({ open }) => {
+describe(`what waits, on ${ENGINE}`, () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] }));
   afterEach(() => void vi.useRealTimers());
 
   const survives = fc.asyncProperty(histories, async (history) => {
-    const real = await openHeldEngine(open);
+    const real = await openHeldEngine(openTestedStore);
     const model = createModel();
     real.hooks.sent = (id) => judgeSend(model, id, real.now(), real.hasParted());
     try {
@@ -80,14 +80,14 @@ describe.each(ENGINES)("what waits, on $engine", ({ open }) => {
     seen.clear();
     const unseen = (): readonly string[] => MUST_BE_SEEN.filter((what) => !seen.has(what));
     for (let round = 1; round === 1 || (unseen().length > 0 && round <= MOST_ROUNDS); round++) {
-      await fc.assert(survives, { numRuns: RUNS, plugins: [fc.interruptAfterTimeLimit(LIMIT_MS / 2)] });
+      await fc.assert(survives, { numRuns: HISTORIES, plugins: [fc.interruptAfterTimeLimit(LIMIT_MS / 2)] });
     }
     expect(unseen()).toEqual([]);
   });
 
   /** One history, step by step. */
   const play = async (steps: readonly Step[]) => {
-    const real = await openHeldEngine(open);
+    const real = await openHeldEngine(openTestedStore);
     const model = createModel();
     real.hooks.sent = (id) => judgeSend(model, id, real.now(), real.hasParted());
     try {

@@ -1,4 +1,4 @@
-// Random histories on the embedded engine and on a model: every outcome, every status, every count must agree.
+// Random histories on the engine that is tested and on a model: every outcome, every status, every count must agree.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -6,7 +6,7 @@ import type { CutOffTarget } from "../../src/core/cutoff.ts";
 import { newId, type RequestId } from "../../src/core/ids.ts";
 import type { StoredGrant } from "../../src/grants/grant-port.ts";
 import type { StoredCutOff } from "../../src/revocation/revocation-port.ts";
-import type { SqliteStore } from "../../src/store/sqlite/sqlite-store.ts";
+import type { StorePorts } from "../../src/store/store.ts";
 import {
   activate,
   begin,
@@ -22,7 +22,8 @@ import {
   renew,
   T0,
 } from "../contract/drafts.ts";
-import { openSqlite } from "../contract/sqlite-opened.ts";
+import { ENGINE, RUNS } from "../support/tested-engine.ts";
+import { openTestedStore } from "../support/tested-store.ts";
 import * as model from "./store-model.ts";
 
 const agent = fc.constantFrom("coder", "other");
@@ -87,7 +88,7 @@ type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 const PER_MINUTE = 3;
 
 interface Run {
-  store: SqliteStore;
+  store: StorePorts;
   readonly expected: model.Model;
   readonly grants: StoredGrant[];
   readonly cutOffs: StoredCutOff[];
@@ -95,7 +96,7 @@ interface Run {
   at: number;
 }
 
-async function restart(run: Run, opened: Opened<SqliteStore>): Promise<void> {
+async function restart(run: Run, opened: Opened<StorePorts>): Promise<void> {
   run.store = await opened.reopen();
 }
 
@@ -118,7 +119,7 @@ function compareOutcome(run: Run, grant: StoredGrant, found: string, wanted: str
   if (!isOver) expect(found).toBe(wanted);
 }
 
-async function take(run: Run, next: Step, opened: Opened<SqliteStore>): Promise<void> {
+async function take(run: Run, next: Step, opened: Opened<StorePorts>): Promise<void> {
   const { store, expected, at } = run;
   switch (next.do) {
     case "issue": {
@@ -240,12 +241,12 @@ async function compareAll(run: Run): Promise<void> {
   }
 }
 
-describe("the embedded engine", () => {
-  it("answers any history as the model does", { timeout: 120_000 }, async () => {
+describe(`the engine ${ENGINE}`, () => {
+  it("answers any history as the model does", { timeout: 120_000 * RUNS }, async () => {
     const history = fc.array(step, { minLength: 10, maxLength: 80, size: "max" });
     await fc.assert(
       fc.asyncProperty(history, async (steps) => {
-        const opened = await openSqlite();
+        const opened = await openTestedStore();
         try {
           const run: Run = {
             store: opened.port,
@@ -262,7 +263,7 @@ describe("the embedded engine", () => {
           await opened.close();
         }
       }),
-      { numRuns: 20 },
+      { numRuns: 20 * RUNS },
     );
   });
 });
