@@ -1,7 +1,7 @@
 // Every environment variable of the broker: one strict schema, all problems at once. Reads only what it is given.
 // An unknown VALETKEY_ variable is an error: a misspelt limit must not become a default.
 
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import * as z from "zod";
 import { isOrigin } from "./api/secrets.ts";
 import { ACCEPTABLE_LOSSES, type AcceptableLoss, isAcceptableLoss } from "./core/accepted-losses.ts";
@@ -19,7 +19,6 @@ interface ListedSecret {
   readonly origins: readonly string[];
 }
 
-/** Where the store is. */
 type StoreLocation =
   | { readonly engine: "sqlite"; readonly file: string }
   | {
@@ -46,6 +45,7 @@ export interface ServerConfig {
   /** The one policy that may come into force here; null: any. */
   readonly scopesDigest: string | null;
   readonly masterKeyFile: string;
+  readonly knownFile: string;
   readonly maxTtlSeconds: number;
   readonly keyRotationSeconds: number;
   /** Root credentials that the orchestrator mounts, with the origins that each may be sent to (rule 26). */
@@ -212,6 +212,7 @@ const Environment = z.strictObject({
     .regex(/^[0-9a-f]{64}$/, "expected a digest of 64 lower-case hex characters, as valetkey scopes check prints it")
     .optional(),
   VALETKEY_MASTER_KEY_FILE: z.string().min(1).prefault(".valetkey/master.key"),
+  VALETKEY_KNOWN_FILE: z.string().min(1).optional(),
   VALETKEY_MAX_TTL: Duration("1h")
     .refine((seconds) => seconds <= HIGHEST_MAX_TTL_SECONDS, "expected at most 24h")
     .prefault("1h"),
@@ -254,9 +255,9 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
         };
   const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
   const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
-  const ownFolders = [
-    ...new Set([dirname(masterKeyFile), ...(store.engine === "sqlite" ? [dirname(store.file)] : []), scopesFolder]),
-  ];
+  const knownFile = fileOf(values.VALETKEY_KNOWN_FILE) ?? join(dirname(masterKeyFile), "known.json");
+  const ownFiles = [masterKeyFile, knownFile, ...(store.engine === "sqlite" ? [store.file] : [])];
+  const ownFolders = [...new Set([...ownFiles.map((own) => dirname(own)), scopesFolder])];
   const listed = values.VALETKEY_SECRETS_FILES;
   const files = listed === undefined ? null : { ...listed, folder: resolve(cwd, listed.folder) };
   if (files !== null) problems.push(...findMixed(files.folder, ownFolders));
@@ -270,10 +271,14 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
     scopesFolder,
     scopesDigest: values.VALETKEY_SCOPES_DIGEST ?? null,
     masterKeyFile,
+    knownFile,
     maxTtlSeconds: values.VALETKEY_MAX_TTL,
     keyRotationSeconds: values.VALETKEY_KEY_ROTATION,
     secretReferences: {
-      env: (values.VALETKEY_SECRETS_ENV ?? []).map((secret) => ({ ...secret, value: readValue(env, secret.name) })),
+      env: (values.VALETKEY_SECRETS_ENV ?? []).map((secret) => ({
+        ...secret,
+        value: new Secret(readBytes(env, secret.name)),
+      })),
       files,
       ownFolders,
     },
@@ -340,11 +345,6 @@ function readBytes(env: Variables, name: string): Uint8Array {
   return withoutLineEnd(Buffer.from(env[name] ?? ""));
 }
 
-function readValue(env: Variables, name: string): Secret {
-  return new Secret(readBytes(env, name));
-}
-
-/** `::1` of `[::1]`. */
 function bare(host: string): string {
   return host.replace(/^\[|\]$/g, "");
 }

@@ -59,6 +59,7 @@ async function main(): Promise<number> {
         reload: () => broker.reload(),
       };
     },
+    maintenance: async () => (await import("./maintain.ts")).maintenance,
     onSignal: (signal, handle) => process.on(signal, handle),
     exit: (code) => process.exit(code),
   };

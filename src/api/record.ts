@@ -94,3 +94,23 @@ export type ReadyAnswer = z.infer<typeof ReadyAnswer>;
 
 export const ClockAnswer = z.object({ acknowledged: z.boolean(), now: Timestamp });
 export type ClockAnswer = z.infer<typeof ClockAnswer>;
+
+export const StoreRequest = z.strictObject({ reason: ReasonText });
+
+const StorePlace = z.object({
+  /** How often the store was recovered. */
+  epoch: z.int(),
+  /** Entries of the record. */
+  seq: z.int(),
+});
+
+export const StoreAnswer = z.object({
+  /** As some broker knew the store, and as it was found. */
+  known: StorePlace,
+  found: StorePlace,
+  /** From here on. */
+  epoch: z.int(),
+  /** The cut-off of everything before. */
+  revocation: z.string(),
+});
+export type StoreAnswer = z.infer<typeof StoreAnswer>;

@@ -11,6 +11,8 @@ import {
   ReadyAnswer,
   RotateRequest,
   ScopesAnswer,
+  StoreAnswer,
+  StoreRequest,
 } from "./record.ts";
 import {
   DecisionAnswer,
@@ -261,6 +263,16 @@ export const ROUTES = {
     query: null,
     body: null,
     answers: { 200: ClockAnswer },
+  },
+  acknowledgeStore: {
+    method: "POST",
+    path: "/v1/store/acknowledgement",
+    summary: "accept that the store has lost some of its past: everything before is void, and it gives again",
+    who: people("administer"),
+    underAnyPolicy: true,
+    query: null,
+    body: StoreRequest,
+    answers: { 200: StoreAnswer },
   },
   keySet: {
     method: "GET",

@@ -112,6 +112,20 @@ export type Event =
       readonly target: CutOffTarget;
       readonly reason: string;
     } & PersonFacts)
+  /** Everything before is void, by `revocation`. `entries`, `head`: where the backup's record ends. */
+  | {
+      readonly type: "store.restored";
+      readonly backup: string;
+      readonly taken: string;
+      readonly entries: number;
+      readonly head: string;
+      readonly revocation: RevocationId;
+      /** Cut-offs that the backup lacked: how many, and the first of them. */
+      readonly carried: number;
+      readonly cutoffs: readonly RevocationId[];
+      readonly reason: string;
+      readonly policy: string;
+    }
   | ({ readonly type: "cutoff.created"; readonly target: CutOffTarget; readonly reason: string } & PersonFacts)
   | ({
       readonly type: "cutoff.reopened";
@@ -205,6 +219,22 @@ export type Event =
       readonly policy: string;
     }
   | ({ readonly type: "clock.acknowledged" } & PersonFacts)
+  | {
+      /** A broker knew it, and the store had lost it. */
+      readonly type: "cutoff.restored";
+      readonly revocation: RevocationId;
+      readonly target: CutOffTarget;
+      /** The agent that stays frozen, where that was lost too. */
+      readonly frozen: string | null;
+      readonly policy: string;
+    }
+  | ({
+      readonly type: "store.recovered";
+      /** How often it was recovered, and how many entries it had: as a broker knew it, and as it was found. */
+      readonly known: { readonly epoch: number; readonly seq: number };
+      readonly found: { readonly epoch: number; readonly seq: number };
+      readonly reason: string;
+    } & PersonFacts)
   | ({
       readonly type: "decision.explained";
       readonly agent: string;

@@ -22,6 +22,9 @@ const FILES: readonly { readonly names: readonly string[]; readonly load: () => 
   { names: ["attest"], load: async () => (await import("./attest.ts")).addAttestCommand },
   { names: ["canary"], load: async () => (await import("./canary.ts")).addCanaryCommands },
   { names: ["audit"], load: async () => (await import("./audit.ts")).addAuditCommands },
+  { names: ["backup"], load: async () => (await import("./backup.ts")).addBackupCommands },
+  { names: ["restore"], load: async () => (await import("./backup.ts")).addRestoreCommand },
+  { names: ["migrate"], load: async () => (await import("./backup.ts")).addMigrateCommand },
   { names: ["doctor"], load: async () => (await import("./doctor.ts")).addDoctorCommand },
 ];
 

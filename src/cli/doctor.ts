@@ -1,5 +1,5 @@
 // `valetkey doctor`: looks at everything that a broker and its callers need, and says of each what to do.
-// Reads only; the one thing that it can change is to accept the clock, when a person asks it to.
+// Reads only; the one thing that it can change is to accept the clock, or a store that went back, when a person asks it to.
 
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -26,6 +26,8 @@ interface Finding {
 interface DoctorOptions extends BrokerOptions {
   readonly health?: true;
   readonly acknowledgeClock?: true;
+  readonly acknowledgeStore?: true;
+  readonly reason?: string;
 }
 
 const STYLES = { ok: "green", warn: "yellow", fail: "red" } as const satisfies Record<State, Style>;
@@ -37,8 +39,15 @@ export function addDoctorCommand(program: Command, context: Context): void {
     .description("check configuration, policy, files and the broker; say what to do")
     .option("--health", "only ask this machine's broker whether it is alive; for container health checks")
     .option("--acknowledge-clock", "accept the wall clock after it jumped, so that the broker grants again")
+    .option("--acknowledge-store", "accept that the store has lost some of its past: everything before is void")
+    .option("--reason <text>", "with --acknowledge-store: why, for the record")
     .action((options: DoctorOptions) => runDoctor(context, options));
-  withExamples(withBrokerOptions(command), "valetkey doctor", "valetkey doctor --acknowledge-clock --as admin-1");
+  withExamples(
+    withBrokerOptions(command),
+    "valetkey doctor",
+    "valetkey doctor --acknowledge-clock --as admin-1",
+    'valetkey doctor --acknowledge-store --reason "restored the backup of 3 May" --as admin-1',
+  );
 }
 
 async function runDoctor(context: Context, options: DoctorOptions): Promise<void> {
@@ -50,6 +59,14 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<void
       answer.acknowledged
         ? `the clock is accepted: ${answer.now}`
         : `nothing to accept: the clock is trusted (${answer.now})`,
+    );
+  }
+  if (options.acknowledgeStore === true) {
+    const { reason = "accepted with valetkey doctor" } = options;
+    const answer = await connect(context.surroundings, options).call("acknowledgeStore", { body: { reason } });
+    if (options.json === true) return terminal.json(answer);
+    return terminal.line(
+      `the store is accepted at entry ${answer.found.seq} (entry ${answer.known.seq} was known); everything before is void by ${answer.revocation}`,
     );
   }
   const findings = await examine(context, options);

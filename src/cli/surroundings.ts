@@ -36,6 +36,54 @@ export interface RunningBroker {
   reload(): Promise<unknown>;
 }
 
+export interface CopiedRows {
+  /** Of each kind. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Of the record. */
+  readonly head: { readonly seq: number; readonly hash: string };
+}
+
+interface BackupFacts {
+  readonly id: string;
+  readonly taken: string;
+  readonly version: string;
+}
+
+interface OfStore {
+  readonly env: Variables;
+  readonly cwd: string;
+  readonly clock: Clock;
+  /** Told now and then how many rows have passed. */
+  readonly onRows: (rows: number) => void;
+}
+
+/** What is done with whole stores, and not through a broker. Stores are named as in VALETKEY_STORE, which null stands for. */
+export interface Maintenance {
+  backUp(
+    options: OfStore & { readonly file: string; readonly force: boolean },
+  ): Promise<CopiedRows & { readonly facts: BackupFacts; readonly bytes: number }>;
+  verify(options: OfStore & { readonly file: string }): Promise<CopiedRows & { readonly facts: BackupFacts }>;
+  restore(
+    options: OfStore & {
+      readonly file: string;
+      readonly to: string | null;
+      readonly head: CopiedRows["head"] | null;
+      /** What a broker kept of the store; null: this machine's. */
+      readonly known: string | null;
+      readonly acceptedLoss: string | null;
+      readonly force: boolean;
+    },
+  ): Promise<CopiedRows & { readonly facts: BackupFacts; readonly carried: number; readonly lost: number | null }>;
+  migrate(
+    options: OfStore & {
+      readonly from: string | null;
+      readonly to: string;
+      readonly dryRun: boolean;
+      readonly force: boolean;
+    },
+  ): Promise<CopiedRows & { readonly to: string }>;
+}
+
 export type Variables = Readonly<Record<string, string | undefined>>;
 
 export interface Surroundings {
@@ -60,6 +108,8 @@ export interface Surroundings {
   ): Promise<{ readonly problems: readonly string[]; readonly warnings: readonly string[] }>;
   /** `clock`: other than the system's, for who tells a story of days. */
   openBroker(env: Variables, cwd: string, log: (line: string) => void, clock?: Clock): Promise<RunningBroker>;
+  /** Loaded when it is asked for. */
+  maintenance(): Promise<Maintenance>;
   onSignal(signal: "SIGHUP" | "SIGINT" | "SIGTERM", handle: () => void): void;
   /** Ends the process at once: for the second SIGINT only. */
   exit(code: number): void;

@@ -39,6 +39,7 @@ export const ERRORS = {
   internal: { status: 500, title: "the broker failed" },
   upstream_failed: { status: 502, title: "the upstream failed" },
   store_unavailable: { status: 503, title: "the store does not answer" },
+  store_went_back: { status: 503, title: "the store has lost some of its past" },
   audit_unavailable: { status: 503, title: "the record cannot be written" },
   clock_behind: { status: 503, title: "the broker's clock cannot be trusted" },
   policy_mismatch: { status: 503, title: "this replica's policy is not the one in force" },

@@ -16,6 +16,8 @@ export const MAX_PROOF_LENGTH = 4096;
 export interface ConsumedProof {
   /** Issuer and `jti`, unambiguously joined: both are of closed alphabets without a space. */
   readonly key: string;
+  /** A store that has lost some of its past accepts none from before (semantics, rule 36). */
+  readonly issuedAt: Instant;
   /** When the proof can no longer be accepted and the key may be forgotten. */
   readonly forgetAt: Instant;
 }

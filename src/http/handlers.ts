@@ -2,7 +2,13 @@
 // No rule lives here. Bodies and queries were parsed by the route's own schema in `endpoint.ts`.
 
 import type * as z from "zod";
-import { CHECKPOINT_TYPE, type CheckpointClaims, type KeysAnswer, type ReadyAnswer } from "../api/record.ts";
+import {
+  CHECKPOINT_TYPE,
+  type CheckpointClaims,
+  type KeysAnswer,
+  type ReadyAnswer,
+  type StoreAnswer,
+} from "../api/record.ts";
 import { makeOpenApi } from "../api/openapi.ts";
 import { recordCall } from "../audit/not-written.ts";
 import { type Instant, toTimestamp } from "../core/clock.ts";
@@ -57,6 +63,12 @@ export interface HandlerDependencies extends GrantDependencies {
   /** When the policy that decides was loaded. */
   readonly loadedAt: () => Instant;
   readonly inForce: PolicyInForce;
+  readonly lostPast?: {
+    /** Why the store gives nothing; null: it does. */
+    readonly problem: () => string | null;
+    /** A person accepts what it has lost. */
+    readonly acknowledge: (call: PersonCall, reason: string) => Promise<StoreAnswer>;
+  };
 }
 
 const JWKS_CACHE_SECONDS = 300;
@@ -233,6 +245,11 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       clock.acknowledge();
       return { status: 200, json: { acknowledged: true, now: toTimestamp(clock.at()) } };
     },
+    acknowledgeStore: async (incoming) => {
+      const { lostPast } = dependencies;
+      if (lostPast === undefined) throw new BrokerError("conflict", "this broker keeps nothing of what its store was");
+      return { status: 200, json: await lostPast.acknowledge(personCall(incoming), incoming.body.reason) };
+    },
     keySet: () => ({ status: 200, json: ring.publicKeys("credential"), cacheSeconds: JWKS_CACHE_SECONDS }),
     recordKeySet: () => ({ status: 200, json: ring.publicKeys("record"), cacheSeconds: JWKS_CACHE_SECONDS }),
     health: () => ({ status: 200, type: "text/plain", text: "ok\n" }),
@@ -242,7 +259,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         : [];
       const mismatch = dependencies.inForce.problem();
       if (mismatch !== null) problems.push(mismatch);
-      const storeProblem = await checkStore();
+      const storeProblem = (await checkStore()) ?? dependencies.lostPast?.problem() ?? null;
       if (storeProblem !== null) problems.push(storeProblem);
       const pending = dependencies.inForce.status().pending;
       const notes = pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`];

@@ -62,7 +62,8 @@ export async function verifyProof(
     return refuse("no key is registered for this name: add the public key to the scopes folder, or check the name");
   }
   await checkSignature(token, header, principal.keys);
-  return { principal, proof: { key: `${claims.iss} ${claims.jti}`, forgetAt: claims.exp * 1000 + CLOCK_TOLERANCE_MS } };
+  const forgetAt = claims.exp * 1000 + CLOCK_TOLERANCE_MS;
+  return { principal, proof: { key: `${claims.iss} ${claims.jti}`, issuedAt: claims.iat * 1000, forgetAt } };
 }
 
 function refuse(detail: string): never {

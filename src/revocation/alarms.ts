@@ -84,6 +84,7 @@ const STRIKES: Readonly<Record<ErrorCode, "always" | "gateway" | "never">> = {
   internal: "never",
   upstream_failed: "never",
   store_unavailable: "never",
+  store_went_back: "never",
   audit_unavailable: "never",
   clock_behind: "never",
   policy_mismatch: "never",

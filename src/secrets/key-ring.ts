@@ -27,7 +27,12 @@ export interface KeyRing {
   activeKey(purpose: KeyPurpose): JWK;
   list(): readonly Pick<StoredKey, "id" | "purpose" | "state" | "createdAt">[];
   /** Signs with new keys from now on. Compromised: everything that signed so far is void. */
-  rotate(by: { readonly person: string; readonly proof: ConsumedProof; readonly compromised: boolean }): Promise<void>;
+  rotate(by: {
+    /** Null: the broker itself. */
+    readonly person: string | null;
+    readonly proof: ConsumedProof | null;
+    readonly compromised: boolean;
+  }): Promise<void>;
   /** What the schedule asks for at this instant; called now and then. */
   tick(): Promise<void>;
   /** Another broker may have changed the keys. */

@@ -52,6 +52,28 @@ export async function openSealer(
   return sealer;
 }
 
+/** With the key that is there, for who copies whole stores. `isOf`: whether it sealed a store, by its check value. */
+export async function readSealer(
+  file: string,
+): Promise<{ readonly sealer: Sealer; readonly isOf: (check: Uint8Array) => boolean }> {
+  const bytes = await readKeyFile(file);
+  if (bytes === null) {
+    throw new MasterKeyError(
+      `the master key ${file} is missing: restore the file from where it is kept, or set VALETKEY_MASTER_KEY_FILE to where it is`,
+    );
+  }
+  const sealer = createSealer(new Secret(bytes));
+  const isOf = (check: Uint8Array): boolean => {
+    try {
+      sealer.open("master-key-check", CHECK_NAME, check);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return { sealer, isOf };
+}
+
 /** Another broker may start at this moment, with another key: what stands in the store is what counts. */
 async function writeCheck(sealer: Sealer, keys: KeyPort): Promise<Uint8Array> {
   const own = sealer.seal("master-key-check", CHECK_NAME, Buffer.from(CHECK_TEXT));

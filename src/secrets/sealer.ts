@@ -12,14 +12,20 @@ import {
 } from "node:crypto";
 import type { Secret } from "../core/secret.ts";
 
-export type SealPurpose = "signing-key" | "master-key-check" | "secret-key" | "held-request" | "held-outcome";
+export type SealPurpose =
+  | "signing-key"
+  | "master-key-check"
+  | "secret-key"
+  | "held-request"
+  | "held-outcome"
+  | "backup";
 
 export interface Sealer {
   seal(purpose: SealPurpose, name: string, plain: Uint8Array): Uint8Array;
   /** Throws where anything about the value, its purpose or its name was changed. */
   open(purpose: SealPurpose, name: string, sealed: Uint8Array): Uint8Array;
   /** HMAC-SHA-256 under a key of this purpose alone: equal for equal values, and nothing to guess by without the key. */
-  keyedHash(purpose: "decoy" | "approval", value: Uint8Array): Uint8Array;
+  keyedHash(purpose: "decoy" | "approval" | "known-store", value: Uint8Array): Uint8Array;
 }
 
 const VERSION = 1;

@@ -7,6 +7,7 @@ import type { GrantPort } from "../grants/grant-port.ts";
 import type { HoldPort } from "../holds/hold-port.ts";
 import type { ProofPort } from "../identity/proof-port.ts";
 import type { ReplicaPort } from "../replicas/replica-port.ts";
+import type { StandingPort } from "../replicas/standing-port.ts";
 import type { RevocationPort } from "../revocation/revocation-port.ts";
 import type { KeyPort } from "../secrets/key-port.ts";
 import type { SecretPort } from "../secrets/secret-port.ts";
@@ -18,6 +19,8 @@ export interface StorePorts
 export interface Store extends StorePorts {
   /** True when nothing had been recorded or sealed in it when it was opened. */
   readonly isEmpty: boolean;
+  /** What it takes to notice that it went backwards. */
+  readonly standing: StandingPort;
   /** What instants are taken from: that of the store where several brokers share it (semantics, rule 35). */
   readonly clock: Clock;
   /** Null: one broker has it alone. */

@@ -71,7 +71,10 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
     "config",
     "version",
   ],
-  main: ["core", "cli", "config", "compose", "scopes", "version"],
+  // Copies whole stores, beside brokers: backup, restore, migrate.
+  backup: ["core", "audit", "secrets", "revocation", "replicas", "store"],
+  maintain: ["core", "config", "backup", "version"],
+  main: ["core", "cli", "config", "compose", "maintain", "scopes", "version"],
 };
 
 /** Rooms whose ports the store implements. It sees their types, and of their files only `*-port.ts`. */

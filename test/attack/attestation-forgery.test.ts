@@ -18,7 +18,7 @@ const TYPE = "application/vnd.in-toto+json";
 const SHA = "ab".repeat(32);
 const VOLUME = "railway:volume/vol_1";
 const CATALOGUED = "shop:volume/main";
-const PROOF = { key: "backup-1 proof", forgetAt: NOW + 60_000 };
+const PROOF = { key: "backup-1 proof", issuedAt: NOW, forgetAt: NOW + 60_000 };
 const REQUEST = "req_01JD3V9K2M8Q5R7T9W1X3Z5B7D";
 
 const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });

@@ -13,18 +13,19 @@ function createSeen(limits: { maxProofs?: number; maxOfOne?: number } = {}) {
 describe("proofs that this process has seen", () => {
   it("refuses more reads than it can remember, admits writes, and then asks the file about them", () => {
     const seen = createSeen({ maxProofs: 3 });
-    for (const key of ["a", "b", "c"]) expect(seen.consumeForRead({ key, forgetAt: T0 + 1000 }, T0)).toBe(true);
-    const late = { key: "d", forgetAt: T0 + 90_000 };
+    for (const key of ["a", "b", "c"])
+      expect(seen.consumeForRead({ key, issuedAt: T0, forgetAt: T0 + 1000 }, T0)).toBe(true);
+    const late = { key: "d", issuedAt: T0, forgetAt: T0 + 90_000 };
     expect(() => seen.consumeForRead(late, T0)).toThrow(expect.objectContaining({ code: "limit_reached" }));
     expect(seen.mayBeInFile(late)).toBe(false);
     expect(seen.admitToWrite(late, T0)).toBe(true);
     expect(seen.mayBeInFile(late)).toBe(true);
-    expect(seen.consumeForRead({ key: "e", forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
+    expect(seen.consumeForRead({ key: "e", issuedAt: T0, forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
   });
 
   it("gives each principal a share, and refuses reads beyond it to that principal alone", () => {
     const seen = createSeen({ maxOfOne: 2 });
-    const proofOf = (name: string, n: number) => ({ key: `${name} ${n}`, forgetAt: T0 + 1000 });
+    const proofOf = (name: string, n: number) => ({ key: `${name} ${n}`, issuedAt: T0, forgetAt: T0 + 1000 });
     for (let n = 0; n < 2; n++) expect(seen.consumeForRead(proofOf("greedy", n), T0)).toBe(true);
     const refused = expect.objectContaining({ code: "limit_reached" });
     expect(() => seen.consumeForRead(proofOf("greedy", 2), T0)).toThrow(refused);
@@ -33,17 +34,19 @@ describe("proofs that this process has seen", () => {
     // A revocation is never kept out: the file decides, and reads then ask the file.
     expect(seen.admitToWrite(proofOf("greedy", 3), T0)).toBe(true);
     expect(seen.mayBeInFile(proofOf("greedy", 3))).toBe(true);
-    expect(seen.consumeForRead({ key: "greedy 4", forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
-    expect(seen.consumeForRead({ key: "greedy 5", forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
-    expect(() => seen.consumeForRead({ key: "greedy 6", forgetAt: T0 + 90_000 }, T0 + 60_000)).toThrow(refused);
+    expect(seen.consumeForRead({ key: "greedy 4", issuedAt: T0, forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
+    expect(seen.consumeForRead({ key: "greedy 5", issuedAt: T0, forgetAt: T0 + 90_000 }, T0 + 60_000)).toBe(true);
+    expect(() => seen.consumeForRead({ key: "greedy 6", issuedAt: T0, forgetAt: T0 + 90_000 }, T0 + 60_000)).toThrow(
+      refused,
+    );
   });
 
   it("lets one principal keep 100,000 alive, however many others there are", () => {
     const seen = createSeen();
-    for (let n = 0; n < 100_000; n++) seen.consumeForRead({ key: `greedy ${n}`, forgetAt: T0 }, T0);
+    for (let n = 0; n < 100_000; n++) seen.consumeForRead({ key: `greedy ${n}`, issuedAt: T0, forgetAt: T0 }, T0);
     const refused = expect.objectContaining({ code: "limit_reached" });
-    expect(() => seen.consumeForRead({ key: "greedy more", forgetAt: T0 }, T0)).toThrow(refused);
-    expect(seen.consumeForRead({ key: "modest 1", forgetAt: T0 }, T0)).toBe(true);
+    expect(() => seen.consumeForRead({ key: "greedy more", issuedAt: T0, forgetAt: T0 }, T0)).toThrow(refused);
+    expect(seen.consumeForRead({ key: "modest 1", issuedAt: T0, forgetAt: T0 }, T0)).toBe(true);
   });
 
   it("never lets a proof be spent twice while it can be accepted, whatever came between", () => {
@@ -55,7 +58,7 @@ describe("proofs that this process has seen", () => {
         let at = T0;
         for (const { key, isRead, isRefused, wait } of uses) {
           at += wait;
-          const proof = { key: `agent ${key}`, forgetAt: T0 + key * 100_000 };
+          const proof = { key: `agent ${key}`, issuedAt: T0, forgetAt: T0 + key * 100_000 };
           if (proof.forgetAt < at) continue;
           const isAdmitted = isRead ? seen.consumeForRead(proof, at) : seen.admitToWrite(proof, at);
           if (spent.has(key)) expect(isAdmitted).toBe(false);
@@ -69,7 +72,7 @@ describe("proofs that this process has seen", () => {
 
   it("never lets a read use the proof of a refused write", () => {
     const seen = createSeen();
-    const proof = { key: "a", forgetAt: T0 + 1000 };
+    const proof = { key: "a", issuedAt: T0, forgetAt: T0 + 1000 };
     expect(seen.admitToWrite(proof, T0)).toBe(true);
     seen.returnUnspent(proof);
     expect(seen.consumeForRead(proof, T0)).toBe(false);

@@ -61,6 +61,7 @@ export async function runCli(argv: readonly string[], options: RunOptions): Prom
       }
     },
     openBroker: () => Promise.reject(new Error("this test starts no broker")),
+    maintenance: async () => (await import("../../src/maintain.ts")).maintenance,
     onSignal: () => undefined,
     exit: () => undefined,
   });

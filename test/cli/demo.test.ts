@@ -168,6 +168,7 @@ async function playOn(spoil: Spoil) {
         reload: () => broker.reload(),
       };
     },
+    maintenance: () => Promise.reject(new Error("not in this test")),
     onSignal: () => undefined,
     exit: () => undefined,
   });

@@ -313,6 +313,7 @@ async function startWaiting({ folder, url }: Pick<TestBroker, "folder" | "url">)
     readSettings: never,
     examineStore: never,
     openBroker: never,
+    maintenance: never,
     onSignal: (signal, handle) => void (signal === "SIGINT" && handlers.push(handle)),
     exit: (code) => void exits.push(code),
   }).then((code): Ran => ({ code, stdout, stderr }));

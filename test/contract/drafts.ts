@@ -22,7 +22,7 @@ export const POLICY = "a".repeat(64);
 export const MINUTE = 60_000;
 
 export function proofAt(at: Instant): ConsumedProof {
-  return { key: `coder ${drawRandomPart()}`, forgetAt: at + 90_000 };
+  return { key: `coder ${drawRandomPart()}`, issuedAt: at, forgetAt: at + 90_000 };
 }
 
 export function eventOf(type: string, fields: Readonly<Record<string, unknown>> = {}): LeafDraft {

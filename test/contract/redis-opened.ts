@@ -8,6 +8,8 @@ import { createCutOffView } from "../../src/store/redis/cutoff-view.ts";
 import { prune } from "../../src/store/redis/prune.ts";
 import { createRedisPorts } from "../../src/store/redis/redis-ports.ts";
 import { type Client, createScripts, type Scripts } from "../../src/store/redis/scripts.ts";
+import { createSeen } from "../../src/store/redis/seen.ts";
+import { createStandingPort } from "../../src/store/redis/standing.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import type { Opened } from "./drafts.ts";
 
@@ -32,9 +34,21 @@ const sentTwice: Wrap = (scripts, client, base) => ({
   },
 });
 
+/** The server's clock shows what each command says that it is. */
+const inTime: Wrap = (scripts) => {
+  let now = 0;
+  return {
+    run: (name, command) => {
+      if ("at" in command && typeof command.at === "number") now = command.at;
+      return scripts.run(name, { now, ...command });
+    },
+  };
+};
+
 async function openParts(base: string, wrap: Wrap = (scripts) => scripts) {
   const client = await connect(server.url);
-  const scripts = wrap(createScripts(client, base), client, base);
+  const seen = createSeen(client);
+  const scripts = wrap(createScripts(client, base, { broker: drawRandomPart(), now: null, seen }), client, base);
   const ports = createRedisPorts(client, scripts, base);
   return {
     ...ports,
@@ -42,6 +56,7 @@ async function openParts(base: string, wrap: Wrap = (scripts) => scripts) {
     base,
     scripts,
     view: createCutOffView(client, base),
+    standing: createStandingPort(scripts, seen),
     /** The suites expect what is old to be gone by the next transition: here by a run of what a timer runs. */
     issue: async (command: Parameters<typeof ports.issue>[0]) => {
       const answer = await ports.issue(command);
@@ -72,6 +87,10 @@ const openWith = (wrap?: Wrap) => async (): Promise<Opened<Parts>> => {
 
 export const openRedis = openWith();
 export const openSentTwice = openWith(sentTwice);
+export const openInTime = openWith(inTime);
+export const openInTimeSentTwice = openWith((scripts, client, base) =>
+  inTime(sentTwice(scripts, client, base), client, base),
+);
 
 /** Runs with two brokers of one store. */
 export async function withTwoBrokers(act: (one: Parts, other: Parts) => Promise<void>): Promise<void> {

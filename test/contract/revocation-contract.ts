@@ -339,7 +339,7 @@ export function describeRevocationPort(name: string, open: () => Promise<Opened<
       await switchTo(port, OTHER, { proof });
       expect(await switchTo(port, POLICY, { proof })).toEqual({ outcome: "proof_replayed" });
       expect((await port.policyInForce()).digest).toBe(OTHER);
-      const late = { key: "admin-1 late", forgetAt: T0 - 60_000 };
+      const late = { key: "admin-1 late", issuedAt: T0 - 120_000, forgetAt: T0 - 60_000 };
       expect(await switchTo(port, POLICY, { proof: late })).toEqual({ outcome: "clock_behind", instant: T0 });
     });
   });

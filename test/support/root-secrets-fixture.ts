@@ -53,7 +53,11 @@ export function policyOf(...upstreams: readonly GatewayUpstream[]): ScopeSet {
 let calls = 0;
 
 export function personCall(): SecretCall {
-  return { person: "admin-1", proof: { key: `admin-1 ${++calls}`, forgetAt: NOW }, request: newId("req", NOW) };
+  return {
+    person: "admin-1",
+    proof: { key: `admin-1 ${++calls}`, issuedAt: NOW, forgetAt: NOW },
+    request: newId("req", NOW),
+  };
 }
 
 export async function openRootSecrets({

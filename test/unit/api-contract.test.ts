@@ -37,6 +37,7 @@ const GOOD: Record<string, Record<string, unknown>> = {
   "the body of unfreeze": { reason: "r" },
   "the query of readRecord": { after: "0", limit: "10" },
   "the body of activateScopes": { digest: "a".repeat(64), replaces: "b".repeat(64), reason: "r" },
+  "the body of acknowledgeStore": { reason: "r" },
   "the body of rotateKeys": { compromised: true },
   "the body of putSecret": { value: "a root key", origins: ["https://api.example.com"] },
   "the query of listHolds": { agent: "coder", task: "T-1", upstream: "shop", state: "live", after: HOLD, limit: "10" },

@@ -88,6 +88,7 @@ async function run(...argv: readonly string[]) {
       readSettings: never,
       examineStore: never,
       openBroker: never,
+      maintenance: never,
       onSignal: () => undefined,
       exit: () => undefined,
     },

@@ -28,6 +28,7 @@ const surroundings = {
   readSettings: never,
   examineStore: never,
   openBroker: never,
+  maintenance: never,
   onSignal: () => undefined,
   exit: () => undefined,
 };

@@ -31,6 +31,7 @@ describe("the configuration", () => {
       scopesFolder: "/srv/scopes",
       scopesDigest: null,
       masterKeyFile: "/srv/.valetkey/master.key",
+      knownFile: "/srv/.valetkey/known.json",
       maxTtlSeconds: 3600,
       keyRotationSeconds: 30 * 86_400,
       secretReferences: { env: [], files: null, ownFolders: ["/srv/.valetkey", "/srv/scopes"] },
@@ -46,6 +47,7 @@ describe("the configuration", () => {
       VALETKEY_SCOPES: "/etc/scopes",
       VALETKEY_SCOPES_DIGEST: "3f".repeat(32),
       VALETKEY_MASTER_KEY_FILE: "/run/key",
+      VALETKEY_KNOWN_FILE: "/var/known/store.json",
       VALETKEY_MAX_TTL: "24h",
       VALETKEY_KEY_ROTATION: "7d",
       VALETKEY_SECRETS_ENV: `STRIPE_KEY=${STRIPE}  GITHUB=${GITHUB},${UPLOADS}\n`,
@@ -66,6 +68,7 @@ describe("the configuration", () => {
       scopesFolder: "/etc/scopes",
       scopesDigest: "3f".repeat(32),
       masterKeyFile: "/run/key",
+      knownFile: "/var/known/store.json",
       maxTtlSeconds: 86_400,
       keyRotationSeconds: 604_800,
       secretReferences: {
@@ -80,7 +83,7 @@ describe("the configuration", () => {
             { name: "Git.hub_1-a", origins: [GITHUB] },
           ],
         },
-        ownFolders: ["/run", "/data", "/etc/scopes"],
+        ownFolders: ["/run", "/var/known", "/data", "/etc/scopes"],
       },
       gatewayListeners: [
         { upstream: "github", host: "127.0.0.1", port: 8431 },
@@ -258,6 +261,7 @@ describe("docs/configuration.md", () => {
   });
 
   const WITHOUT_DEFAULT = [
+    "VALETKEY_KNOWN_FILE",
     "VALETKEY_SCOPES_DIGEST",
     "VALETKEY_ISSUER",
     "VALETKEY_SECRETS_ENV",

@@ -86,7 +86,7 @@ describe("a policy that gives less", () => {
   it("is not put in force by a person where it is: their proof would not be spent", async () => {
     const next = makeScopeSet({});
     const { narrowing, steps } = openNarrowing(["reader"], { digest: next.digest, swept: "before" });
-    const proof = { key: "admin-1 x", forgetAt: AT };
+    const proof = { key: "admin-1 x", issuedAt: AT, forgetAt: AT };
     const by = { person: "admin-1", reason: null, request: newId("req", AT), proof, replaces: "before" };
     await expect(narrowing.activate(next, by)).rejects.toMatchObject({ code: "conflict" });
     expect(steps).toEqual([]);

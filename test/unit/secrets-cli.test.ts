@@ -81,6 +81,7 @@ async function run(argv: readonly string[], input: { stdin?: string | Uint8Array
       readSettings: never,
       examineStore: never,
       openBroker: never,
+      maintenance: never,
       onSignal: () => undefined,
       exit: () => undefined,
     },

@@ -38,7 +38,11 @@ async function makeRing(port = createMemoryKeys()) {
   const published = (purpose: KeyPurpose) => ring.publicKeys(purpose).keys.map(({ kid }) => kid);
   const signerOf = async (purpose: KeyPurpose) => decodeProtectedHeader(await ring.sign(purpose, "test+jwt", {})).kid;
   const rotate = (compromised = false) =>
-    ring.rotate({ person: "admin-1", proof: { key: `admin-1 ${crypto.randomUUID()}`, forgetAt: 0 }, compromised });
+    ring.rotate({
+      person: "admin-1",
+      proof: { key: `admin-1 ${crypto.randomUUID()}`, issuedAt: 0, forgetAt: 0 },
+      compromised,
+    });
   return { port, time, retired, ring, inState, only, published, signerOf, rotate };
 }
 
@@ -189,7 +193,7 @@ describe("rotation", () => {
 
   it("by a replayed proof changes nothing, and the next one works", async () => {
     const { ring, rotate } = await makeRing();
-    const by = { person: "admin-1", proof: { key: "admin-1 x", forgetAt: 0 }, compromised: false };
+    const by = { person: "admin-1", proof: { key: "admin-1 x", issuedAt: 0, forgetAt: 0 }, compromised: false };
     await ring.rotate(by);
     const before = ring.list();
     await expect(ring.rotate({ ...by, compromised: true })).rejects.toMatchObject({ code: "proof_replayed" });

@@ -18,6 +18,8 @@ interface Failure {
 /** What a reply that is an error begins with. */
 const REPLIES: Readonly<Record<string, string>> = {
   ASK: "the Cluster is moving the slot of the store to another node: nothing is decided until all of it is there",
+  BEINGLOADED:
+    "the store is being filled by a restore or a migration: wait until that ends; where it was interrupted, run it again with --force",
   BUSY: "the server is busy with a script that does not end: look at what else runs on it",
   CLUSTERDOWN: "the Cluster is down, or nobody serves the slot of the store: look at its nodes",
   CROSSSLOT: "keys of one command are on several slots of the Cluster",

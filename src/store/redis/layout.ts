@@ -6,7 +6,7 @@ import { unknownReply } from "./replies.ts";
 import type { Scripts } from "./scripts.ts";
 
 /** What changes the layout raises it, and has a script that makes the one before into it, a page of rows at a time. */
-const LAYOUT = 1;
+export const LAYOUT = 1;
 
 /** True when nothing had been recorded or sealed in it. Throws `store_unavailable` for a newer layout. */
 export async function openLayout(scripts: Scripts): Promise<boolean> {

@@ -19,6 +19,8 @@ import { createRedisPorts } from "./redis-ports.ts";
 import { createReplication } from "./replication.ts";
 import { createReplicaPort } from "./replicas.ts";
 import { createScripts } from "./scripts.ts";
+import { createSeen } from "./seen.ts";
+import { createStandingPort } from "./standing.ts";
 import { openServerClock } from "./server-clock.ts";
 
 export interface RedisLocation {
@@ -43,10 +45,10 @@ interface Options extends RedisLocation {
 }
 
 /** With a hash tag, so that all keys lie on one shard. */
-const BASE = "{valetkey}:";
+export const BASE = "{valetkey}:";
 
 /** Throws `store_unavailable` where a file cannot be read, or the server cannot be reached. */
-async function connectTo(location: RedisLocation, base: string): Promise<Connection> {
+export async function connectTo(location: RedisLocation, base: string): Promise<Connection> {
   const { address, passwordFile = null, sentinelPasswordFile = null, caFile = null } = location;
   const secretIn = async (file: string | null): Promise<Secret | null> =>
     file === null ? null : new Secret(withoutLineEnd(await readOrFail(file)));
@@ -97,7 +99,8 @@ export async function openRedisStore(options: Options): Promise<Store> {
   const serverClock = clock === null ? await openServerClock(client, systemClock) : null;
   const now = clock === null ? null : () => clock.now();
   const replication = createReplication(client, replicas);
-  const scripts = createScripts(client, base, { broker: drawRandomPart(), now, replication });
+  const seen = createSeen(client);
+  const scripts = createScripts(client, base, { broker: drawRandomPart(), now, replication, seen });
   const isEmpty = await openLayout(scripts);
   const ports = createRedisPorts(client, scripts, base);
   const endPruning = startPruning(scripts, () => ports.head());
@@ -105,6 +108,7 @@ export async function openRedisStore(options: Options): Promise<Store> {
   return {
     ...ports,
     isEmpty,
+    standing: createStandingPort(scripts, seen),
     replicas: createReplicaPort(client, follower, scripts, base),
     clock: clock ?? serverClock ?? systemClock,
     close: async () => {

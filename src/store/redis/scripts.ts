@@ -8,6 +8,7 @@ import { drawRandomPart } from "../../core/ids.ts";
 import type { Client } from "./client.ts";
 import type { Replication } from "./replication.ts";
 import { isLost } from "./failure.ts";
+import { createSeen, type Seen } from "./seen.ts";
 
 export type { Client } from "./client.ts";
 /** The outcome first; what follows depends on the script. */
@@ -16,7 +17,8 @@ export type Reply = readonly string[];
 export interface Scripts {
   /**
    * Runs it. `command` is what the script reads: its fields are left out where they are null.
-   * Throws `store_unavailable` where nobody knows whether it was done.
+   * Throws `store_unavailable` where nobody knows whether it was done, and `store_went_back` where it would give something
+   * in a store that has lost some of its past.
    */
   run(name: string, command: object): Promise<Reply>;
 }
@@ -36,13 +38,15 @@ interface Sender {
   readonly now: (() => Instant) | null;
   /** Where replicas must have what was written before it is told. */
   readonly replication?: Replication | null;
+  /** The furthest that this broker was told of the store. */
+  readonly seen?: Seen;
 }
 
 /** `base` begins every key, and has the hash tag. */
 export function createScripts(
   client: Client,
   base: string,
-  { broker, now, replication = null }: Sender = { broker: drawRandomPart(), now: null },
+  { broker, now, replication = null, seen = createSeen(client) }: Sender = { broker: drawRandomPart(), now: null },
 ): Scripts {
   const acts = new Map(
     Array.from(readScripts(), ([name, lua]) => [name, client.defineScript(`valetkey_${name}`, lua)]),
@@ -51,16 +55,12 @@ export function createScripts(
     const act = acts.get(name);
     if (act === undefined) throw new BrokerError("internal", `there is no script ${name}`);
     const sent = { op: drawRandomPart(), broker, now: now?.() ?? null, ...command };
-    const text = JSON.stringify(sent, (field, value: unknown) => {
-      // It would be sent as null, which stands for a field that is left out.
-      if (typeof value === "number" && !Number.isFinite(value))
-        throw new BrokerError("internal", `expected a number in ${field} of script ${name}, found ${value}`);
-      return value ?? undefined;
-    });
     for (let tries = 1; ; tries++) {
       try {
         const mark = replication?.mark() ?? 0;
-        const reply = await act(base, text);
+        // Anew each time: a second try may reach another server.
+        const told = seen.begin();
+        const reply = told.answered(await act(base, toText(name, { ...sent, seen: told.mark })));
         if (replication === null || UNCONFIRMED.has(name)) return reply;
         // What was done already is not written again: whatever comes after it in the log stands for it.
         if (tries > 1) await run("present", {});
@@ -73,6 +73,15 @@ export function createScripts(
     }
   };
   return { run };
+}
+
+function toText(name: string, command: object): string {
+  return JSON.stringify(command, (field, value: unknown) => {
+    // It would be sent as null, which stands for a field that is left out.
+    if (typeof value === "number" && !Number.isFinite(value))
+      throw new BrokerError("internal", `expected a number in ${field} of script ${name}, found ${value}`);
+    return value ?? undefined;
+  });
 }
 
 function readScripts(): ReadonlyMap<string, string> {

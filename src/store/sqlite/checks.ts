@@ -3,12 +3,19 @@
 
 import { CLOCK_TOLERANCE_MS, type Instant } from "../../core/clock.ts";
 import type { GrantRefused, RateLimit } from "../../grants/grant-port.ts";
+import { wentBack } from "../went-back.ts";
 import { type Transaction, write } from "./transaction.ts";
 
 type Refused<Name extends GrantRefused["outcome"]> = Extract<GrantRefused, { readonly outcome: Name }>;
 
+/** Of whatever gives, widens, or lifts a stop: throws `store_went_back` where the store has lost some of its past. */
+export function checkWentBack(tx: Transaction): void {
+  if (tx.state.meta.went_back !== "") throw wentBack();
+}
+
 /** Small steps back are smoothed by `takeInstant`. */
 export function checkClock(tx: Transaction, at: Instant): Refused<"clock_behind"> | null {
+  checkWentBack(tx);
   const { instant } = tx.state.meta;
   return at < instant - CLOCK_TOLERANCE_MS ? { outcome: "clock_behind", instant } : null;
 }

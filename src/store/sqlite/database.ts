@@ -16,7 +16,11 @@ const MAX_IDLE_WAL_BYTES = 64 * 1024 * 1024;
 const WRITER_CACHE_KIB = 32 * 1024;
 const READER_CACHE_KIB = 8 * 1024;
 
-interface OwnedDatabase {
+/** Keys of `meta`: where the store was moved to, so that no broker opens it here; and that brokers may use it there. */
+const MOVED_TO = "moved_to";
+const MOVED_WHOLE = "moved_whole";
+
+export interface OwnedDatabase {
   readonly db: DatabaseSync;
   /** Where the file really is, symbolic links followed. */
   readonly file: string;
@@ -38,7 +42,7 @@ function createPrivately(file: string): void {
 }
 
 /** Makes the entry of a new file durable. */
-function syncFolder(folder: string): void {
+export function syncFolder(folder: string): void {
   const descriptor = openSync(folder, "r");
   try {
     fsyncSync(descriptor);
@@ -48,14 +52,14 @@ function syncFolder(folder: string): void {
 }
 
 /** One lock a real file, whatever link it was named by. */
-function realFile(file: string): string {
+export function realFile(file: string): string {
   const full = resolve(file);
   mkdirSync(dirname(full), { recursive: true, mode: 0o700 });
   return existsSync(full) ? realpathSync(full) : join(realpathSync(dirname(full)), basename(full));
 }
 
 /** Held in a file of its own until the process ends, `kill -9` included; readers and backups of the store go on. */
-function takeLock(file: string): DatabaseSync {
+export function takeLock(file: string): { close(): void } {
   const lockFile = `${file}.lock`;
   createPrivately(lockFile);
   const lock = new DatabaseSync(lockFile);
@@ -119,10 +123,38 @@ function tune(db: DatabaseSync, cacheKib: number): void {
   );
 }
 
-/** The one writer's connection, locked against every other broker. Throws a start-up error that says what to do. */
-export function openForWriting(named: string): OwnedDatabase {
+/** Where an earlier `migrate` has moved the store to, or null. `isWhole`: that one ended. */
+export function movedTo(db: DatabaseSync): { readonly place: string; readonly isWhole: boolean } | null {
+  const find = db.prepare("SELECT value FROM meta WHERE key = ?");
+  const value = find.get(MOVED_TO)?.["value"];
+  return typeof value === "string" ? { place: value, isWhole: find.get(MOVED_WHOLE) !== undefined } : null;
+}
+
+/** For good: every later start is refused, and told where the store went. */
+export function markMoved(db: DatabaseSync, place: string): void {
+  const mark = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+  db.prepare(mark).run(MOVED_TO, place);
+}
+
+export function markMovedWhole(db: DatabaseSync): void {
+  db.prepare("INSERT INTO meta (key, value) VALUES (?, 1) ON CONFLICT (key) DO NOTHING").run(MOVED_WHOLE);
+}
+
+function refuseMoved(db: DatabaseSync, file: string): void {
+  const moved = movedTo(db);
+  if (moved === null) return;
+  throw startUpError(
+    `the store ${file} was moved to ${moved.place} and is closed for good: set VALETKEY_STORE to where it is`,
+  );
+}
+
+/**
+ * The one writer's connection, locked against every other broker. Throws a start-up error that says what to do.
+ * `evenMoved`: also where the store was moved, for the migration that did so.
+ */
+export function openForWriting(named: string, { evenMoved = false } = {}): OwnedDatabase {
   let file = named;
-  let lock: DatabaseSync | null = null;
+  let lock: { close(): void } | null = null;
   let db: DatabaseSync | null = null;
   try {
     file = realFile(named);
@@ -139,6 +171,7 @@ export function openForWriting(named: string): OwnedDatabase {
         `PRAGMA journal_size_limit = ${MAX_IDLE_WAL_BYTES}; PRAGMA secure_delete = ON`,
     );
     migrate(db, version);
+    if (!evenMoved) refuseMoved(db, file);
   } catch (error) {
     db?.close();
     lock?.close();
@@ -166,4 +199,29 @@ export function openForReading(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS, defensive: true });
   tune(db, READER_CACHE_KIB);
   return db;
+}
+
+/**
+ * A connection that cannot write, to a file that a broker may be using or not. Throws a start-up error where there is none,
+ * or it is of an older version: a start of the broker brings it up to date.
+ */
+export function openToRead(named: string): DatabaseSync {
+  const file = resolve(named);
+  if (!existsSync(file)) throw startUpError(`there is no store ${file}: name one in VALETKEY_STORE`);
+  let db: DatabaseSync | null = null;
+  try {
+    db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS, defensive: true });
+    tune(db, READER_CACHE_KIB);
+    const version = checkIdentity(db, file);
+    if (version < MIGRATIONS.length) {
+      throw startUpError(
+        `${file} has version ${version} and this Valetkey writes version ${MIGRATIONS.length}: start the broker once, so that it is brought up to date`,
+      );
+    }
+    return db;
+  } catch (error) {
+    db?.close();
+    if (error instanceof BrokerError) throw error;
+    throw startUpError(`the store ${file} cannot be opened: are you the user that the broker runs as?`, error);
+  }
 }

@@ -68,7 +68,7 @@ function findSame(tx: Transaction, { fingerprint }: HoldDraft): StoredHold | nul
 }
 
 /** The one that asks: the last of the chain. INVARIANT: each hold has one, so that every claim checks policy and freeze. */
-function agentOf({ document }: HoldDraft): string {
+export function agentOf({ document }: HoldDraft): string {
   const agent = document.agents.at(-1);
   if (agent === undefined) throw new BrokerError("internal", "a hold names no agent that asks");
   return agent.name;
@@ -111,7 +111,7 @@ export function addHold(tx: Transaction, made: NewHoldOnWire, instant: Instant):
 }
 
 /** Whose backups it demands. */
-function resourcesOf({ document }: HoldDraft): readonly string[] {
+export function resourcesOf({ document }: HoldDraft): readonly string[] {
   const demanding = document.demands.filter(({ requires }) => requires.backup !== null);
   return [...new Set(demanding.flatMap(({ permissions }) => permissions.map(({ resource }) => resource)))];
 }

@@ -6,6 +6,7 @@ import { CLOCK_TOLERANCE_MS, type Instant, toTimestamp } from "../../core/clock.
 import { makeId } from "../../core/ids.ts";
 import type { CutOffCommand, RevocationPort, StoredCutOff } from "../../revocation/revocation-port.ts";
 import { closesTask, isForgotten, nameOf } from "../cutoff-index.ts";
+import { checkWentBack } from "./checks.ts";
 import { cutOffOf } from "./rows.ts";
 import {
   checkProof,
@@ -35,6 +36,7 @@ export function freeze(tx: Transaction, command: Command<"freeze">): Outcome<"fr
 
 export function unfreeze(tx: Transaction, command: Command<"unfreeze">): Outcome<"unfreeze"> {
   const { at, proof, agent, event } = command;
+  checkWentBack(tx);
   const instant = takeInstant(tx, at);
   const refused = checkProof(tx, at, proof);
   if (refused !== null) return refused;
@@ -48,6 +50,7 @@ export function unfreeze(tx: Transaction, command: Command<"unfreeze">): Outcome
 
 export function reopen(tx: Transaction, command: Command<"reopen">): Outcome<"reopen"> {
   const { at, proof, id, event } = command;
+  checkWentBack(tx);
   const instant = takeInstant(tx, at);
   const refused = checkProof(tx, at, proof);
   if (refused !== null) return refused;
@@ -70,6 +73,8 @@ export function reopen(tx: Transaction, command: Command<"reopen">): Outcome<"re
 
 export function activatePolicy(tx: Transaction, command: Command<"activatePolicy">): Outcome<"activatePolicy"> {
   const { at, proof = null, digest, replaces, event } = command;
+  // By a person: a broker that starts puts in force what it has.
+  if (proof !== null) checkWentBack(tx);
   const instant = takeInstant(tx, at);
   const refused = checkProof(tx, at, proof);
   if (refused !== null) return refused;
@@ -109,7 +114,7 @@ export function prunePastCutOffs(tx: Transaction, end: Instant, limit: number): 
   return removed.length;
 }
 
-function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
+export function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
   const { target, reason, by, event } = command;
   const { meta } = tx.state;
   const before = takeInstant(tx, command.at);
@@ -128,7 +133,13 @@ function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
     command.proof,
     placeEvents(tx, before, [event], { revocation: added.id, before: toTimestamp(before) }),
   );
-  const { number, id, keptUntil, closed } = added;
+  writeCutOff(tx, added);
+  return added;
+}
+
+/** With the feed's next number, and an instant not before any other's. */
+export function writeCutOff(tx: Transaction, added: StoredCutOff): void {
+  const { number, id, target, before, reason, by, keptUntil, closed } = added;
   write(
     tx,
     tx.sql.addCutOff,
@@ -146,7 +157,6 @@ function addCutOff(tx: Transaction, command: CutOffCommand): StoredCutOff {
   );
   tx.cutOffs.put(added);
   tx.state = { ...tx.state, meta: { ...tx.state.meta, feed_number: number, last_before: before } };
-  return added;
 }
 
 /** Of the table, for a row that changes. */

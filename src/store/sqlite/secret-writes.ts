@@ -6,6 +6,7 @@ import type { LeafDraft } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { NotWritten } from "../../audit/record-port.ts";
 import type { SecretPort } from "../../secrets/secret-port.ts";
+import { checkWentBack } from "./checks.ts";
 import type { CanaryOnWire, SecretOnWire } from "./rows.ts";
 import { checkProof, placeEvents, takeInstant, type Transaction, write, writePlaced } from "./transaction.ts";
 
@@ -31,6 +32,7 @@ export function versionOf(row: Readonly<Record<string, unknown>> | undefined): n
 }
 
 export function putSecret(tx: Transaction, { at, proof, secret, event }: PutSecretOnWire): Outcome<"putSecret"> {
+  checkWentBack(tx);
   const instant = takeInstant(tx, at);
   const refused = checkProof(tx, at, proof);
   if (refused !== null) return refused;

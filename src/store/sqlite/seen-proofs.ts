@@ -24,6 +24,8 @@ export interface SeenProofs {
   returnUnspent(proof: ConsumedProof): void;
   /** True when the file may know a proof that this does not. */
   mayBeInFile(proof: ConsumedProof): boolean;
+  /** The file has lost some of its past: proofs from until then count as seen. */
+  refuseUntil(instant: Instant): void;
 }
 
 interface Options {
@@ -31,6 +33,8 @@ interface Options {
   readonly inFileUntil: Instant;
   /** The last that the store gave. */
   readonly instant: Instant;
+  /** As by `refuseUntil`; 0: none. */
+  readonly refusedUntil?: Instant;
   readonly maxProofs?: number;
   readonly maxOfOne?: number;
 }
@@ -46,6 +50,7 @@ export function createSeenProofs(options: Options): SeenProofs {
   /** Never goes back, whatever callers' clocks do. */
   let instant = options.instant;
   let sweptTo = 0;
+  let { refusedUntil = 0 } = options;
 
   function count(key: string, by: 1 | -1): void {
     const name = principalOf(key);
@@ -84,7 +89,7 @@ export function createSeenProofs(options: Options): SeenProofs {
   return {
     consumeForRead(proof, at) {
       forgetOld(at);
-      if (uses.has(proof.key)) return false;
+      if (uses.has(proof.key) || proof.issuedAt <= refusedUntil) return false;
       if (isFull() || isShareFull(proof)) {
         const detail = `too many proofs of identity ${isFull() ? "" : `of ${principalOf(proof.key)} `}are alive`;
         throw new BrokerError("limit_reached", `${detail}: ask less often`, { retryAfterSeconds: 60 });
@@ -106,6 +111,7 @@ export function createSeenProofs(options: Options): SeenProofs {
       if (uses.has(proof.key)) uses.set(proof.key, "refused");
     },
     mayBeInFile: (proof) => proof.forgetAt <= fileUntil || isLate(proof, instant),
+    refuseUntil: (until) => void (refusedUntil = Math.max(refusedUntil, until)),
   };
 }
 

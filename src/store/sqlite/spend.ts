@@ -2,6 +2,7 @@
 // way at once; the writer decides the rest.
 
 import type { Instant } from "../../core/clock.ts";
+import { BrokerError } from "../../core/errors.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { SeenProofs } from "./seen-proofs.ts";
 
@@ -32,7 +33,11 @@ export async function spend<Outcome extends { readonly outcome: string }>(
 ): Promise<Outcome | typeof REPLAYED> {
   if (proof === null) return act();
   if (!seen.admitToWrite(proof, at)) return REPLAYED;
-  const answer = await act();
+  const answer = await act().catch((error: unknown) => {
+    // Nothing was written: the refusal may be recorded with it.
+    if (error instanceof BrokerError && error.code === "store_went_back") seen.returnUnspent(proof);
+    throw error;
+  });
   if (UNWRITTEN.has(answer.outcome) || (answer.outcome === "cut_off" && "revocation" in answer))
     seen.returnUnspent(proof);
   return answer;

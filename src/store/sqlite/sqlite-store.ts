@@ -7,6 +7,7 @@ import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
 import type { HoldPort } from "../../holds/hold-port.ts";
 import type { ProofPort } from "../../identity/proof-port.ts";
+import type { StandingPort } from "../../replicas/standing-port.ts";
 import type { GrantShape, RevocationPort } from "../../revocation/revocation-port.ts";
 import type { KeyPort, StoredKey } from "../../secrets/key-port.ts";
 import type { SecretPort, StoredCanary, StoredSecret } from "../../secrets/secret-port.ts";
@@ -17,6 +18,7 @@ import type { ReaderCalls } from "./reader.ts";
 import type { CanaryOnWire, KeyOnWire, SecretOnWire } from "./rows.ts";
 import { createSeenProofs, type SeenProofs } from "./seen-proofs.ts";
 import { spend } from "./spend.ts";
+import { createStandingPort } from "./standing-port.ts";
 import { type Calls, type Starting, startThread, type Thread } from "./thread.ts";
 import type { WriterCalls, WriterReady } from "./writer.ts";
 
@@ -24,6 +26,7 @@ export interface SqliteStore
   extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort, HoldPort, WebhookPort {
   /** True when nothing had been recorded or sealed in the file when it was opened. */
   readonly isEmpty: boolean;
+  readonly standing: StandingPort;
   /** Answers what was asked before, then releases the file. */
   close(): Promise<void>;
 }
@@ -47,7 +50,8 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
   const ready = writer.ready as WriterReady;
   const task = { role: "reader", file: ready.file } as const;
   const reader = stopWith(writer, await begin(startingReader, task, () => writer.close()));
-  const seen = createSeenProofs({ inFileUntil: ready.proofsUntil, instant: ready.instant });
+  const { proofsUntil, instant, proofsAfter } = ready;
+  const seen = createSeenProofs({ inFileUntil: proofsUntil, instant, refusedUntil: proofsAfter });
   return {
     isEmpty: ready.isEmpty,
     ...createRecordPort(writer, reader, seen),
@@ -59,6 +63,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     ...createSecretPort(writer, reader, seen),
     ...createHoldPort(writer, reader, seen),
     ...createWebhookPort(writer, reader),
+    standing: createStandingPort(writer, seen),
     // The writer ends last: only then is the log folded into the file.
     close: () => writer.close(reader.close()),
   };

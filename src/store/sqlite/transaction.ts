@@ -20,6 +20,7 @@ const STATEMENTS = {
   findLateProof: "SELECT 1 FROM late_proofs WHERE key = ?",
   addLateProof: "INSERT INTO late_proofs (key, forget_at) VALUES (?, ?)",
   addEntry: "INSERT INTO record (seq, leaf, hash) VALUES (?, ?, ?)",
+  findEntry: "SELECT leaf FROM record WHERE seq = ?",
   setMeta: "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
   findMeta: "SELECT value FROM meta WHERE key = ?",
 
@@ -44,6 +45,7 @@ const STATEMENTS = {
   openCutOff: "UPDATE cutoffs SET closed = 0, forget_after = kept_until, version = ? WHERE number = ?",
   findCutOff: "SELECT * FROM cutoffs WHERE id = ? AND forgotten = 0",
   overCutOffs: "SELECT number FROM cutoffs WHERE forget_after < ? ORDER BY forget_after LIMIT ?",
+  findAnyCutOff: "SELECT 1 FROM cutoffs WHERE id = ?",
   forgetCutOff: "UPDATE cutoffs SET forgotten = 1, forget_after = NULL, version = ? WHERE number = ?",
   prunePastCutOffs:
     "DELETE FROM cutoffs WHERE number IN (SELECT number FROM cutoffs WHERE forgotten = 1 AND kept_until < ?" +
@@ -123,6 +125,8 @@ export function checkProof(tx: Transaction, at: Instant, proof: ConsumedProof | 
 /** Enough by itself only for what stops things, or reads: a late proof that is not known may have been forgotten. */
 export function isReplayed(tx: Transaction, proof: ConsumedProof | null): boolean {
   if (proof === null) return false;
+  const { proofs_after: lostUntil } = tx.state.meta;
+  if (lostUntil > 0 && proof.issuedAt <= lostUntil) return true;
   const { findProof, findLateProof } = tx.sql;
   return findProof.get(proof.forgetAt, proof.key) !== undefined || findLateProof.get(proof.key) !== undefined;
 }

@@ -27,6 +27,13 @@ interface MetaValues {
   readonly cutoffs_version: number;
   /** The latest version of a row that was removed: who knows an older table must read all of it again. */
   readonly cutoffs_removed: number;
+  /** How often the store was recovered. */
+  readonly epoch: number;
+  /** What `formatWentBack` makes of it; empty: nothing was lost that nobody has acknowledged. */
+  readonly went_back: string;
+  readonly recovered_at: Instant;
+  /** Proofs from until then may be among what was lost. */
+  readonly proofs_after: Instant;
 }
 
 export interface WriterState {
@@ -45,6 +52,10 @@ const EMPTY_META: MetaValues = {
   policy_swept: "",
   cutoffs_version: 0,
   cutoffs_removed: 0,
+  epoch: 0,
+  went_back: "",
+  recovered_at: 0,
+  proofs_after: 0,
 };
 
 function loadMeta(db: DatabaseSync): MetaValues {

@@ -13,6 +13,7 @@ import { append, changeKeys, MASTER_KEY_CHECK, rememberProof, writeMasterKeyChec
 import { prune } from "./prune.ts";
 import type { Answer, Call, Handler } from "./protocol.ts";
 import { activatePolicy, cutOff, freeze, markSwept, reopen, unfreeze } from "./revocation-writes.ts";
+import { markWentBack, recover, restoreCutOff, restoreFreeze, standing, trust } from "./standing-writes.ts";
 import { addCanary, deleteCanary, deleteSecret, putSecret } from "./secret-writes.ts";
 import { prepareTransaction, saveMeta, type Transaction } from "./transaction.ts";
 import { loadState } from "./writer-state.ts";
@@ -47,6 +48,12 @@ const TRANSITIONS = {
   takeOutcome,
   attest,
   moveCursor,
+  standing,
+  trust,
+  markWentBack,
+  restoreCutOff,
+  restoreFreeze,
+  recover,
 };
 
 /** The writer's methods as the main thread sees them. */
@@ -66,6 +73,8 @@ export interface WriterReady {
   readonly proofsUntil: number;
   /** The last that was given. */
   readonly instant: number;
+  /** Proofs from until then are refused: their use may be among what was lost. */
+  readonly proofsAfter: number;
 }
 
 export function openWriter(file: string): Handler {
@@ -88,6 +97,7 @@ function createWriter(database: ReturnType<typeof openForWriting>): Handler {
     isEmpty: tx.state.head.seq === 0 && tx.sql.findMeta.get(MASTER_KEY_CHECK) === undefined,
     proofsUntil: Number(lastProof ?? 0),
     instant: tx.state.meta.instant,
+    proofsAfter: tx.state.meta.proofs_after,
   };
   /** Why nothing may be written any more. */
   let stopped: Failure | null = null;

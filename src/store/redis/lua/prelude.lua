@@ -21,22 +21,20 @@ local LATE_KEPT_MS = 600000
 local MINUTE_MS = 60000
 local ANSWER_KEPT_SECONDS = 120
 
-local sent = command.op and redis.call('GET', key('op:' .. command.op))
-if sent then return cmsgpack.unpack(sent) end
-
--- Only what has changed something need be told again.
-local function done(answer)
-  if command.op then redis.call('SET', key('op:' .. command.op), cmsgpack.pack(answer), 'EX', ANSWER_KEPT_SECONDS) end
-  return answer
-end
-
-local META = { 'instant', 'last_before', 'seq', 'latest_expiry', 'longest_ttl', 'feed_number', 'cutoffs_version' }
+local NUMBERS = {
+  'instant', 'last_before', 'seq', 'latest_expiry', 'longest_ttl', 'feed_number', 'cutoffs_version', 'epoch', 'proofs_after',
+}
+local TEXTS = { 'policy_digest', 'went_back', 'last', 'loading' }
 local meta = {}
 do
-  local values = redis.call('HMGET', key('meta'), 'policy_digest', unpack(META))
-  meta.policy_digest = values[1] or ''
-  for i, name in ipairs(META) do meta[name] = tonumber(values[i + 1] or '0') end
+  local names = { unpack(TEXTS) }
+  for i, name in ipairs(NUMBERS) do names[#TEXTS + i] = name end
+  local values = redis.call('HMGET', key('meta'), unpack(names))
+  for i, name in ipairs(TEXTS) do meta[name] = values[i] or '' end
+  for i, name in ipairs(NUMBERS) do meta[name] = tonumber(values[#TEXTS + i] or '0') end
 end
+-- A store that is being filled by a restore or a migration is nobody else's before all of it is there.
+if meta.loading ~= '' and not command.load then return redis.error_reply('BEINGLOADED by ' .. meta.loading) end
 
 local function set_meta(name, value)
   meta[name] = value
@@ -62,6 +60,67 @@ local CHANGES_KEPT = 10000
 local function tell(topic)
   redis.call('XADD', key('changes'), 'MAXLEN', '~', CHANGES_KEPT, '*', 'topic', topic)
 end
+
+-- A store that went backwards ------------------------------------------------------------------------------------------
+-- Every command says the furthest that its broker was ever told of this store (`seen.ts`). A store that is not as far, or
+-- that came there in another way, has lost something: after a fail-over, or with a restored copy. From then on it gives
+-- nothing, to no broker, until a person says so (`recover.lua`); what stops things, and the record, go on.
+-- `went_back`: epoch and number that were seen, epoch and number that were found, the instant at which it was noticed.
+
+local function random_at(seq)
+  local id = int(seq) .. '-0'
+  local draft = redis.call('XRANGE', key('drafts'), id, id)[1]
+  if draft then return draft[2][4] end
+  local leaf = redis.call('XRANGE', key('record'), id, id)[1]
+  return leaf and string.match(leaf[2][2], '"id":"evt_' .. string.rep('%w', 10) .. '(%w+)"')
+end
+
+local function mark_went_back(seen)
+  local found = int(meta.epoch) .. ' ' .. int(meta.seq)
+  local noticed = math.max(meta.instant, wall_clock())
+  set_meta('went_back', int(seen.epoch) .. ' ' .. int(seen.seq) .. ' ' .. found .. ' ' .. int(noticed))
+  -- No number of the feed is given twice.
+  if seen.feed > meta.feed_number then set_meta('feed_number', seen.feed) end
+  tell('frozen')
+end
+
+-- `look`: the connection is new, and somebody may have written more on an older state than was lost of the newer one.
+local function is_behind(seen)
+  if meta.epoch ~= seen.epoch then return meta.epoch < seen.epoch end
+  if meta.seq < seen.seq then return true end
+  if seen.seq == 0 or seen.last == '' then return false end
+  if meta.seq == seen.seq and meta.last ~= '' then return meta.last ~= seen.last end
+  return seen.look and random_at(seen.seq) ~= seen.last
+end
+
+if meta.went_back == '' and command.seen and not command.load and is_behind(command.seen) then mark_went_back(command.seen) end
+
+-- Of whatever gives, widens, or lifts a stop.
+local function check_went_back()
+  if meta.went_back ~= '' then return { 'went_back', meta.went_back } end
+end
+
+-- Answers, with how far the store is.
+local function told(answer)
+  return { answer, int(meta.epoch), int(meta.seq), int(meta.feed_number), meta.last }
+end
+
+local GIVING = { issued = true, renewed = true, begun = true, held = true, activated = true, claimed = true }
+
+local sent = command.op and redis.call('GET', key('op:' .. command.op))
+if sent then
+  local answer = cmsgpack.unpack(sent)
+  -- An older state may remember the answer without what has been revoked since.
+  return GIVING[answer[1]] and check_went_back() or told(answer)
+end
+
+-- Only what has changed something need be told again.
+local function done(answer)
+  if command.op then redis.call('SET', key('op:' .. command.op), cmsgpack.pack(answer), 'EX', ANSWER_KEPT_SECONDS) end
+  return told(answer)
+end
+
+-- Ids and instants ----------------------------------------------------------------------------------------------------
 
 local ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 local function make_id(kind, instant, random)
@@ -92,6 +151,8 @@ end
 -- Enough by itself only for what stops things, or reads: a late proof that is not known may have been forgotten.
 local function is_replayed(proof)
   if not proof then return false end
+  -- Its use may be among what the store lost.
+  if meta.proofs_after > 0 and (proof.issuedAt or 0) <= meta.proofs_after then return true end
   return redis.call('ZSCORE', key('proofs'), proof.key) ~= false
     or redis.call('ZSCORE', key('late_proofs'), proof.key) ~= false
 end
@@ -145,6 +206,7 @@ end
 -- Checks ------------------------------------------------------------------------------------------------------------
 
 local function check_clock()
+  if meta.went_back ~= '' then return check_went_back() end
   if command.at < meta.instant - TOLERANCE_MS then return { 'clock_behind', int(meta.instant) } end
 end
 
@@ -272,11 +334,12 @@ end
 local function place(events, instant, ids)
   for _, event in ipairs(events) do
     meta.seq = meta.seq + 1
+    meta.last = event.random
     local fields = { 'instant', int(instant), 'random', event.random, 'fields', event.fields }
     for i = 1, #(ids or {}) do fields[#fields + 1] = ids[i] end
     redis.call('XADD', key('drafts'), int(meta.seq) .. '-0', unpack(fields))
   end
-  redis.call('HSET', key('meta'), 'seq', int(meta.seq))
+  redis.call('HSET', key('meta'), 'seq', int(meta.seq), 'last', meta.last)
 end
 
 -- The first write of every transition: proof, entries, instant.
@@ -388,6 +451,23 @@ local function name_of(target)
   return ''
 end
 
+-- One that was not there, and what it is found by.
+local function write_new_cut(number, cut)
+  write_cut(number, cut)
+  redis.call('HSET', key('cutoff_ids'), cut.id, int(number))
+  local target = cut.target
+  if is_in_shape(target) then
+    local shape, text = shape_of(target)
+    redis.call('ZADD', key('cut:' .. text), int(cut.before), padded(number))
+    count_shape('cut_shapes', shape, 1)
+    if cut.closed then
+      redis.call('ZADD', key('closed:' .. text), int(number), padded(number))
+      redis.call('ZADD', closing_of(target), int(number), int(number))
+      count_shape('closed_shapes', shape, 1)
+    end
+  end
+end
+
 -- With its entry in the record. Answers with its number and its row.
 local function add_cut_off(target)
   local before = take_instant()
@@ -400,18 +480,7 @@ local function add_cut_off(target)
   write_placed(command.proof, { command.event }, before, { 'revocation', cut.id, 'before', int(before) })
   set_meta('feed_number', number)
   set_meta('last_before', before)
-  write_cut(number, cut)
-  redis.call('HSET', key('cutoff_ids'), cut.id, int(number))
-  if is_in_shape(target) then
-    local shape, text = shape_of(target)
-    redis.call('ZADD', key('cut:' .. text), int(before), padded(number))
-    count_shape('cut_shapes', shape, 1)
-    if cut.closed then
-      redis.call('ZADD', key('closed:' .. text), int(number), padded(number))
-      redis.call('ZADD', closing_of(target), int(number), int(number))
-      count_shape('closed_shapes', shape, 1)
-    end
-  end
+  write_new_cut(number, cut)
   tell('feed')
   return int(number), cut
 end

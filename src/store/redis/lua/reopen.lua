@@ -1,5 +1,5 @@
 -- Lifts every closure of the named cut-off's grant or task; revives nothing. As many as there are: a person made each.
-local refused = check_proof(command.proof)
+local refused = check_went_back() or check_proof(command.proof)
 if refused then return refused end
 local instant = take_instant()
 local named = redis.call('HGET', key('cutoff_ids'), command.id)

@@ -1,5 +1,5 @@
 -- Lifts a freeze; what was cut off stays so. Not frozen: the proof is consumed, without an entry.
-local refused = check_proof(command.proof)
+local refused = check_went_back() or check_proof(command.proof)
 if refused then return refused end
 local instant = take_instant()
 local is_frozen = redis.call('HEXISTS', key('frozen'), command.agent) == 1
