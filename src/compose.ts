@@ -23,6 +23,7 @@ import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
 import { createCurrent } from "./replicas/current.ts";
 import { createDuties, type Duties } from "./replicas/duties.ts";
+import { guardStore } from "./replicas/guard-store.ts";
 import { createPolicyInForce, findUnpinned } from "./replicas/policy-in-force.ts";
 import { joinReplicas } from "./replicas/join.ts";
 import { startUpkeep } from "./replicas/upkeep.ts";
@@ -113,8 +114,7 @@ async function start(
   // 3. The address, so that the issuer is known; requests are answered 503 until the last step.
   const front = await openListener(config);
   undo.push(() => front.close());
-  const { url } = front;
-  const issuer = config.issuer ?? url;
+  const issuer = config.issuer ?? front.url;
 
   // 4. Keys and feed. The ring tells the feed of retired keys; at its own creation it retires none.
   const clock = createGuardedClock(wall);
@@ -133,8 +133,14 @@ async function start(
       for (const { id, number } of retired) feed?.publish({ kind: "key_retired", number, keyId: id });
     },
   });
+  const waiting = createWaiting(wall);
+  undo.push(() => waiting.close());
+  const wake = (): void => waiting.wake();
+  const guarded = { config, issuer, store, sealer, ring, at, clock: wall, policyDigest, log, feed: () => feed, wake };
+  const guard = await guardStore(guarded);
+  undo.push(() => guard.close());
   const plainFeed = await createFeed({
-    port: store,
+    port: guard.forFeed,
     issuer,
     at,
     sign: (type, claims) => ring.sign("record", type, claims),
@@ -146,6 +152,7 @@ async function start(
     publish: (entry) => {
       if (entry.kind === "cut_off") gateway?.cut(entry.cutOff);
       plainFeed.publish(entry);
+      guard.heard(entry);
       if (entry.kind === "cut_off") waitingRoom?.sweep();
     },
   };
@@ -166,8 +173,6 @@ async function start(
   for (const warning of astray.warnings) log("warn", warning);
 
   // 6. The policy in force. A set that changed while the broker was down ends what it would not give.
-  const waiting = createWaiting(wall);
-  undo.push(() => waiting.close());
   const ceilings = { maxTtlSeconds: config.maxTtlSeconds };
   const use = (next: ScopeSet): void => {
     scopes = next;
@@ -183,7 +188,7 @@ async function start(
     narrowing: (onActivated) => createNarrowing({ port: store, feed: openFeed, clock, ceilings, onActivated }),
     check: (set) => secrets.check(set).problems,
     pin: config.scopesDigest,
-    wake: () => waiting.wake(),
+    wake,
   });
   const demandPolicy = (): void => inForce.demand();
   await inForce.start();
@@ -220,12 +225,11 @@ async function start(
   });
 
   // 8. The front door.
-  const minter = createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) });
   const revocations = createRevocations({
     ...common,
     feed: openFeed,
     frozen: (await store.snapshot(at())).frozen,
-    onChange: () => waiting.wake(),
+    onChange: wake,
   });
   const budget = createBudget(wall, REFUSALS_A_MINUTE);
   const strikes = createStrikes({ clock: wall, settings: () => scopes.settings.strikes });
@@ -238,7 +242,7 @@ async function start(
     isFrozen,
     bodyIn: bodyInHeldRequest,
     isOurs: () => duties.isOurs("fire holds"),
-    wake: () => waiting.wake(),
+    wake,
   });
   const { holds, attestations, seals } = room;
   // What another broker has retired must not verify here for want of hearing of it.
@@ -265,9 +269,9 @@ async function start(
   });
   gateway = proxy;
   undo.push(() => proxy.close());
-  const grantFiring = createGrantFiring({ issuer, port: store, clock, ceilings, lookUp: proxy.lookUp });
   waitingRoom = room;
   undo.push(() => room.close());
+  const grantFiring = createGrantFiring({ ...common, ceilings, lookUp: proxy.lookUp });
   await room.open({ calls: proxy.calls, grants: grantFiring });
   const webhooks = createWebhooks({ ...common, secrets, isOurs: () => duties.isOurs("tell webhooks") });
   undo.push(() => webhooks.close());
@@ -275,7 +279,7 @@ async function start(
   const grants = {
     ...common,
     ceilings,
-    minter,
+    minter: createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) }),
     lookUp: proxy.lookUp,
     isFrozen,
     firedHold: (hold: HoldId, grant: GrantId) => holds.firedHold(hold, grant),
@@ -296,7 +300,7 @@ async function start(
       decoys,
       lookAtPolicy: () => inForce.look(),
       cut: (cutOff) => proxy.cut(cutOff),
-      wake: () => waiting.wake(),
+      wake,
     });
     current.by(followed);
     undo.push(() => followed.close());
@@ -318,21 +322,20 @@ async function start(
     decoys,
     loadedAt: () => loadedAt,
     inForce,
+    lostPast: guard.lostPast,
   });
-  const told = { proofs: store, record: store, refusals, budget, decoys, alarms };
-  const app = createApp({ issuer, clock: wall, guardedClock: clock, policy, demandPolicy, ...told, log }, handlers);
-  const isGraphql = (name: string): boolean => scopes.upstreams.get(name)?.type === "graphql";
+  const app = createApp({ ...common, demandPolicy, proofs: store, refusals, budget, decoys, alarms }, handlers);
   await openDoors({
     front,
     api: (req, res) => void app(req, res),
-    entrance: { clock: wall, log, forward: (call) => proxy.forward(call), isGraphql },
+    entrance: { ...common, forward: (call) => proxy.forward(call) },
     listeners: config.gatewayListeners,
     onOpen: (own) => undo.push(() => own.close()),
   });
 
   let closing: Promise<void> | null = null;
   return {
-    url,
+    url: front.url,
     get policy() {
       return scopes;
     },

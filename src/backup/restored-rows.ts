@@ -103,7 +103,7 @@ function begin(store: StoreRow, missing: readonly StoredCutOff[], { head, place,
   const wentBack = [...furthest, store.epoch, head.seq, instant].join(" ");
   return {
     cutOffs: [...cutOffs, { kind: "cut_off", cutOff: all, isForgotten: false } satisfies CutOffRow],
-    store: { ...store, instant, lastBefore: instant, latestExpiry, feedNumber: number, wentBack },
+    store: { ...store, instant, lastBefore: instant, latestExpiry, feedNumber: number, recoveredAt: instant, wentBack },
     everything: id,
     instant,
     carried: carried.map((each) => each.id),

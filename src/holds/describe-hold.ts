@@ -10,15 +10,18 @@ import type { FoundHold, StoredHold } from "./hold.ts";
 
 /** Why it is cancelled where a cut-off covers it. */
 export const CUT_OFF = "a revocation covers it";
+/** Why it is stale where it was asked before the store lost some of its past (semantics, rule 36). */
+export const LOST_PAST = "the store has lost some of its past since it was asked";
 
 export function describeHold(
-  { hold, cutOff }: FoundHold,
+  found: FoundHold,
   facts: Facts,
   { missing, firesAt, expiresAt }: Assessment,
   instant: Instant,
 ): Hold {
+  const { hold, cutOff } = found;
   const { document, approvals, outcome } = hold;
-  const state = stateAt({ hold, cutOff }, { missing, expiresAt }, instant);
+  const state = stateAt(found, { missing, expiresAt }, instant);
   const isLive = state === "waiting" || state === "ready";
   const counting = new Set(facts.counting.map(({ person }) => person));
   return {
@@ -26,7 +29,7 @@ export function describeHold(
     kind: document.subject.kind,
     state,
     endedBy: endedByAt(hold, cutOff, state),
-    why: hold.why ?? (state === "cancelled" && cutOff !== null ? CUT_OFF : null),
+    why: hold.why ?? whyAt(hold, state),
     agent: agentOf(hold).name,
     owner: agentOf(hold).owner,
     task: document.task,
@@ -40,7 +43,7 @@ export function describeHold(
     requestedAt: toTimestamp(instantOf(hold.id)),
     firesAt: isLive && firesAt !== null ? toTimestamp(firesAt) : null,
     expiresAt: toTimestamp(expiresAt),
-    endedAt: endedAtOf({ hold, cutOff }, state, expiresAt),
+    endedAt: endedAtOf(found, state, expiresAt),
     missing: isLive ? [...missing] : [],
     approvals: approvals.map(({ person, teams, decision, at }) => {
       return { person, teams, decision, at: toTimestamp(at), counts: decision === "deny" || counting.has(person) };
@@ -52,11 +55,12 @@ export function describeHold(
 
 /** Nothing waits for a sweep to be true: what a cut-off covers is cancelled, and what is over has expired. */
 function stateAt(
-  { hold, cutOff }: FoundHold,
+  { hold, cutOff, isOfLostPast = false }: FoundHold,
   { missing, expiresAt }: Pick<Assessment, "missing" | "expiresAt">,
   instant: Instant,
 ): Hold["state"] {
   if (hold.state !== "waiting") return hold.state;
+  if (isOfLostPast) return "stale";
   if (cutOff !== null) return "cancelled";
   if (instant >= expiresAt) return "expired";
   return missing.length === 0 ? "ready" : "waiting";
@@ -64,14 +68,19 @@ function stateAt(
 
 function endedByAt(hold: StoredHold, cutOff: FoundHold["cutOff"], state: Hold["state"]): string | null {
   if (hold.state !== "waiting") return hold.endedBy;
-  return state === "cancelled" ? cutOff : state === "expired" ? "expiry" : null;
+  return state === "cancelled" || state === "stale" ? cutOff : state === "expired" ? "expiry" : null;
+}
+
+function whyAt(hold: StoredHold, state: Hold["state"]): string | null {
+  if (hold.state !== "waiting") return null;
+  return state === "cancelled" ? CUT_OFF : state === "stale" ? LOST_PAST : null;
 }
 
 /** Of what no sweep has written yet: when its time was up, or the instant of the cut-off that its id carries. */
 function endedAtOf({ hold, cutOff }: FoundHold, state: Hold["state"], expiresAt: Instant): string | null {
   if (state === "waiting" || state === "ready" || state === "firing") return null;
   if (hold.state !== "waiting") return toTimestamp(hold.stateAt);
-  return toTimestamp(state === "cancelled" && cutOff !== null ? instantOf(cutOff) : expiresAt);
+  return toTimestamp(state !== "expired" && cutOff !== null ? instantOf(cutOff) : expiresAt);
 }
 
 /** The one that asks: the last of the chain. */

@@ -77,6 +77,8 @@ export interface StoredHold extends HoldDraft {
 export interface FoundHold {
   readonly hold: StoredHold;
   readonly cutOff: RevocationId | null;
+  /** It waits since before a recovery of the store, which has made it stale (semantics, rule 36). */
+  readonly isOfLostPast?: boolean;
 }
 
 /** A signed statement on one backup of one resource, as it was accepted. */

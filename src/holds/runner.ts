@@ -9,7 +9,7 @@ import { drawRandomPart, type HoldId } from "../core/ids.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import { ASK_AGAIN_MS, isAway, pauseSince } from "./ask-again.ts";
 import { type Assessment, assess } from "./assess.ts";
-import { CUT_OFF, factsOf } from "./describe-hold.ts";
+import { CUT_OFF, factsOf, LOST_PAST } from "./describe-hold.ts";
 import { findFacts } from "./facts.ts";
 import type { CallFiring, GrantFiring } from "./firing.ts";
 import type { FoundHold, StoredHold } from "./hold.ts";
@@ -90,8 +90,8 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     const named = factsOf(hold, scopes.digest);
     // 1. Claimed, and whoever claimed it is gone: nobody knows.
     if (hold.state === "firing") return orphan(hold);
-    // 2. A cut-off covers it. The store would not let it be claimed either.
-    if (found.cutOff !== null) return cancelByCutOff(found);
+    // 2. A cut-off covers it, or a recovery of the store. The store would not let it be claimed either.
+    if (found.cutOff !== null) return endByCutOff(found);
     // 3. What is there, by signatures verified again and backups judged again.
     const instant = clock.at();
     const facts = await findFacts(port, hold, scopes, instant, dependencies);
@@ -168,8 +168,15 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
     await change(hold, null, clock.at() + (outcome === "too_early" ? TICK_MS : ASK_AGAIN_MS), null);
   };
 
-  const cancelByCutOff = async ({ hold, cutOff }: FoundHold): Promise<void> => {
+  const endByCutOff = async ({ hold, cutOff, isOfLostPast }: FoundHold): Promise<void> => {
     if (cutOff === null || hold.state !== "waiting") return;
+    if (isOfLostPast) {
+      const facts = { ...factsOf(hold, policy().digest), changed: ["store"], reasons: [] };
+      return change(hold, { state: "stale", endedBy: cutOff, why: LOST_PAST }, null, {
+        type: "hold.invalidated",
+        ...facts,
+      });
+    }
     const event = { ...factsOf(hold, policy().digest), by: cutOff, reason: CUT_OFF, request: null };
     await change(hold, { state: "cancelled", endedBy: cutOff, why: CUT_OFF }, null, {
       type: "hold.cancelled",
@@ -223,7 +230,7 @@ export function createHoldRunner(dependencies: Dependencies): HoldRunner {
   const sweepAll = async (): Promise<void> => {
     for (let after: HoldId | null = null; !isClosed;) {
       const page: readonly FoundHold[] = await port.voidedHolds(after, PAGE);
-      await Promise.all(page.map(cancelByCutOff));
+      await Promise.all(page.map(endByCutOff));
       const last = page.at(-1);
       if (last === undefined) return;
       after = last.hold.id;

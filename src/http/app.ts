@@ -27,7 +27,7 @@ export function createApp(dependencies: EndpointDependencies, handlers: Handlers
     else app.delete(path, endpoint);
   }
   app.use((req: Request, res: Response) => {
-    const request = newId("req", dependencies.clock.now());
+    const request = newId("req", dependencies.wall.now());
     sendProblem(
       res,
       new BrokerError("not_found", "no route has this method and path: /openapi.json lists them"),
@@ -37,7 +37,7 @@ export function createApp(dependencies: EndpointDependencies, handlers: Handlers
   });
   // Express tells an error handler by its four parameters.
   app.use((thrown: unknown, _req: Request, res: Response, _next: NextFunction) => {
-    const request = newId("req", dependencies.clock.now());
+    const request = newId("req", dependencies.wall.now());
     sendProblem(res, toBrokerError(thrown, request, dependencies.log), request);
   });
   return app;

@@ -44,8 +44,8 @@ export type Handlers = { readonly [Name in RouteName]: (incoming: Incoming<Name>
 
 export interface EndpointDependencies {
   readonly issuer: string;
-  readonly clock: Clock;
-  readonly guardedClock: GuardedClock;
+  readonly wall: Clock;
+  readonly clock: GuardedClock;
   readonly policy: () => ScopeSet;
   /** Throws `policy_mismatch` where that is not the one in force. */
   readonly demandPolicy: () => void;
@@ -73,7 +73,7 @@ export function createEndpoint(
   // Query and body are parsed below by the schemas of this very route, which is what the handler's type says of them.
   const handler = handlers[name] as (incoming: object) => Promise<Outgoing> | Outgoing;
   return async (req, res) => {
-    const request = newId("req", dependencies.clock.now());
+    const request = newId("req", dependencies.wall.now());
     let caller: Caller | null = null;
     let isConsumed = false;
     try {
@@ -154,33 +154,30 @@ async function alarm(
   request: RequestId,
 ): Promise<BrokerError> {
   const caller = await authenticate(dependencies, req).catch(() => null);
-  const isProven = caller !== null && (await dependencies.proofs.consume(caller.proof, dependencies.guardedClock.at()));
+  const isProven = caller !== null && (await dependencies.proofs.consume(caller.proof, dependencies.clock.at()));
   const agent = isProven && caller.principal.kind === "Agent" ? caller.principal.name : null;
   return dependencies.alarms.decoyPresented(decoy, agent, `${route.method} ${route.path}`, request);
 }
 
 /** Consumes the proof, with an event where a power was missing. False or an error: it was used before, or cannot be. */
 async function proveRefusal(
-  { record, guardedClock, policy, proofs }: EndpointDependencies,
+  { record, clock, policy, proofs }: EndpointDependencies,
   route: Route,
   { principal, proof }: Caller,
   isConsumed: boolean,
   request: RequestId,
   error: BrokerError,
 ): Promise<boolean> {
-  if (error.code !== "power_missing") return isConsumed || (await proofs.consume(proof, guardedClock.at()));
+  if (error.code !== "power_missing") return isConsumed || (await proofs.consume(proof, clock.at()));
   const reasons = error.reasons.length > 0 ? error.reasons : [{ code: error.code, message: error.detail }];
   const place = `${route.method} ${route.path}`;
   const facts = { caller: principal.name, route: place, reasons, request, policy: policy().digest };
-  await recordCall(record, guardedClock.at(), isConsumed ? null : proof, { type: "power.refused", ...facts });
+  await recordCall(record, clock.at(), isConsumed ? null : proof, { type: "power.refused", ...facts });
   return true;
 }
 
-async function authenticate(
-  { issuer, policy, clock, guardedClock }: EndpointDependencies,
-  req: Request,
-): Promise<Caller> {
-  return verifyProof(readBearer(req), issuer, policy(), [clock.now(), guardedClock.at()]);
+async function authenticate({ issuer, policy, wall, clock }: EndpointDependencies, req: Request): Promise<Caller> {
+  return verifyProof(readBearer(req), issuer, policy(), [wall.now(), clock.at()]);
 }
 
 /** A key that is refused all the time may not fill the record: beyond this its refusals are counted, not recorded. */
@@ -211,8 +208,8 @@ function readBearer(req: Request): string {
   return token;
 }
 
-async function consume({ proofs, guardedClock }: EndpointDependencies, caller: Caller): Promise<void> {
-  if (await proofs.consume(caller.proof, guardedClock.at())) return;
+async function consume({ proofs, clock }: EndpointDependencies, caller: Caller): Promise<void> {
+  if (await proofs.consume(caller.proof, clock.at())) return;
   throw new BrokerError("proof_replayed", "make a new proof for every call");
 }
 

@@ -6,14 +6,14 @@ import type { Clock } from "../core/clock.ts";
 import { BrokerError } from "../core/errors.ts";
 import { newId, type RequestId } from "../core/ids.ts";
 import type { ProxiedCall } from "../gateway/gateway.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
 import { type Log, makeProblem, toBrokerError } from "./problem.ts";
 
 export interface Entrance {
-  readonly clock: Clock;
+  readonly wall: Clock;
   readonly log: Log;
   readonly forward: (call: ProxiedCall) => Promise<void>;
-  /** True for an upstream whose clients speak GraphQL, and so read `errors`. */
-  readonly isGraphql: (upstream: string) => boolean;
+  readonly policy: () => ScopeSet;
 }
 
 const PREFIX = "/gateway/";
@@ -32,7 +32,7 @@ export function createGatewayListener(dependencies: Entrance, api: RequestListen
     } else {
       // RFC 9112 section 3.2: only proxies are asked by absolute-form and authority-form.
       const error = new BrokerError("malformed_request", "the request target must be a path: this is not a proxy");
-      sendError(response, message, error, newId("req", dependencies.clock.now()), false);
+      sendError(response, message, error, newId("req", dependencies.wall.now()), false);
     }
   };
 }
@@ -49,14 +49,16 @@ async function answer(
   upstream: string,
   target: string,
 ): Promise<void> {
-  const request = newId("req", dependencies.clock.now());
+  const request = newId("req", dependencies.wall.now());
   try {
     if (!UPSTREAM.test(upstream)) throw new BrokerError("not_found", "an upstream's name follows /gateway/");
     if (!target.startsWith("/")) throw new BrokerError("malformed_request", "the request target must be a path");
     await dependencies.forward({ upstream, target, message, response, request });
   } catch (thrown) {
     const error = toBrokerError(thrown, request, dependencies.log);
-    sendError(response, message, error, request, dependencies.isGraphql(upstream));
+    // Clients of an upstream that speaks GraphQL read `errors`.
+    const isGraphql = dependencies.policy().upstreams.get(upstream)?.type === "graphql";
+    sendError(response, message, error, request, isGraphql);
   }
 }
 

@@ -63,7 +63,7 @@ export interface HandlerDependencies extends GrantDependencies {
   /** When the policy that decides was loaded. */
   readonly loadedAt: () => Instant;
   readonly inForce: PolicyInForce;
-  readonly lostPast?: {
+  readonly lostPast: {
     /** Why the store gives nothing; null: it does. */
     readonly problem: () => string | null;
     /** A person accepts what it has lost. */
@@ -246,9 +246,8 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       return { status: 200, json: { acknowledged: true, now: toTimestamp(clock.at()) } };
     },
     acknowledgeStore: async (incoming) => {
-      const { lostPast } = dependencies;
-      if (lostPast === undefined) throw new BrokerError("conflict", "this broker keeps nothing of what its store was");
-      return { status: 200, json: await lostPast.acknowledge(personCall(incoming), incoming.body.reason) };
+      const { acknowledge } = dependencies.lostPast;
+      return { status: 200, json: await acknowledge(personCall(incoming), incoming.body.reason) };
     },
     keySet: () => ({ status: 200, json: ring.publicKeys("credential"), cacheSeconds: JWKS_CACHE_SECONDS }),
     recordKeySet: () => ({ status: 200, json: ring.publicKeys("record"), cacheSeconds: JWKS_CACHE_SECONDS }),
@@ -259,7 +258,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
         : [];
       const mismatch = dependencies.inForce.problem();
       if (mismatch !== null) problems.push(mismatch);
-      const storeProblem = (await checkStore()) ?? dependencies.lostPast?.problem() ?? null;
+      const storeProblem = (await checkStore()) ?? dependencies.lostPast.problem();
       if (storeProblem !== null) problems.push(storeProblem);
       const pending = dependencies.inForce.status().pending;
       const notes = pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`];

@@ -1,6 +1,8 @@
 // A folder of YAML into the policy in force: read and parsed in a worker, linked here.
 // Bounded in time and memory; whatever goes wrong is a problem, and then there is no set.
 
+import { getCompileCacheDir } from "node:module";
+import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { WorkerAnswer } from "./parse-worker.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
@@ -45,10 +47,11 @@ export async function loadWithDocuments(
 async function parseInWorker(folder: string): Promise<WorkerAnswer> {
   // Compiled code stands beside compiled code, sources beside sources.
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
+  const cache = getCompileCacheDir();
   const worker = new Worker(new URL(`./parse-worker${extension}`, import.meta.url), {
     workerData: folder,
-    // The worker needs no configuration, and so sees none.
-    env: {},
+    // The worker needs no configuration, and so sees none; only where Node keeps compiled code, if it does.
+    env: cache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(cache) },
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
   });

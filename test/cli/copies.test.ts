@@ -1,7 +1,7 @@
 // A broker's store moves from SQLite to Redis and from a backup into another, by the commands that people use: what was
 // granted goes on after a move, is void after a restore, and no store serves twice.
 
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Broker, startBroker } from "../../src/compose.ts";
@@ -101,8 +101,15 @@ describe("a store that is moved", { timeout: 120_000 }, () => {
 
     const to = "sqlite:restored.db";
     const kept = `${head}:${"0".repeat(64)}`;
+    expect((await run(to, "restore", file)).stderr).toMatch(
+      /has \d+ cut-offs, which would be carried over.*--accept-loss/,
+    );
+    // What the broker knew is lost as well.
+    const known = join(folder.path, ".valetkey/known.json");
+    renameSync(known, `${known}.away`);
     expect((await run(to, "restore", file)).stderr).toMatch(/nothing says what was revoked since/);
     expect((await run(to, "restore", file, "--head", kept)).stderr).toMatch(/at least \d+ entries .* --accept-loss/);
+    renameSync(`${known}.away`, known);
     expect((await run(to, "restore", file, "--head", `3:${"0".repeat(64)}`)).stderr).toMatch(/another record/);
     const restored = await run(to, "restore", file, "--head", kept, "--accept-loss", "the server burnt");
     expect(restored.code, restored.stderr).toBe(0);
@@ -117,7 +124,10 @@ describe("a store that is moved", { timeout: 120_000 }, () => {
     });
     await expect(ask(as("coder"), "new")).rejects.toMatchObject({ code: "store_went_back" });
     const events = await readEvents({ as });
-    expect(events.find(({ type }) => type === "store.restored")).toMatchObject({ reason: "the server burnt" });
+    expect(events.find(({ type }) => type === "store.restored")).toMatchObject({
+      reason: "the server burnt",
+      carried: 1,
+    });
     await stop();
     rmSync(join(folder.path, file));
   });

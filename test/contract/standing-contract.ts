@@ -276,7 +276,12 @@ export function describeStandingPort(engine: string, open: () => Promise<Opened<
       const done = await recover();
       const claimed = await held.claim(port, T0 + 2 * MINUTE, hold);
       expect(claimed).toEqual({ outcome: "cut_off", revocation: done.outcome === "recovered" && done.cutOff.id });
-      expect((await port.voidedHolds(null, 10)).map((found) => found.hold.id)).toEqual([hold.id]);
+      // Rule 36: whatever had not ended is stale, and not only cut off; what is asked from here on is not.
+      expect(await port.voidedHolds(null, 10)).toMatchObject([{ hold: { id: hold.id }, isOfLostPast: true }]);
+      expect(await port.findHold(hold.id)).toMatchObject({ isOfLostPast: true });
+      const later = await held.heldCall(port, T0 + 3 * MINUTE, await grantFrom(port, T0 + 3 * MINUTE));
+      await cut(port, T0 + 4 * MINUTE, { agent: "coder" });
+      expect((await port.findHold(later.id))?.isOfLostPast ?? false).toBe(false);
     });
 
     it("goes back a second time, behind what was known since", async () => {

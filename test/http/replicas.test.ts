@@ -67,6 +67,8 @@ describe("several brokers on one store", () => {
   it("call themselves alike, or the later one does not start", async () => {
     const issuer = "https://another.example";
     await expect(replicas.start({ VALETKEY_ISSUER: issuer })).rejects.toThrow(`set VALETKEY_ISSUER to that here too`);
+    const known = { VALETKEY_KNOWN_FILE: ".valetkey/known-1.json" };
+    await expect(replicas.start({ ...known, VALETKEY_ISSUER: issuer })).rejects.toThrow(`is of the brokers ${ISSUER}`);
   });
 
   it("take a proof once, whoever is asked", async () => {

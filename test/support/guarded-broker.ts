@@ -19,7 +19,7 @@ import { openRedisStore } from "../../src/store/redis/redis-store.ts";
 import { type RedisServer, startRedisServer } from "./redis-server.ts";
 
 const ISSUER = "https://broker.example";
-export const sealer = createSealer(new Secret(Buffer.alloc(32, 7)));
+const sealer = createSealer(new Secret(Buffer.alloc(32, 7)));
 const POLICY = "a".repeat(64);
 // As far as it is looked at: its name.
 const ADMIN = { kind: "Person", name: "admin-1" } as unknown as Person;

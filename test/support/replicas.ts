@@ -36,12 +36,14 @@ export async function openReplicas(
   const [server, folder] = await Promise.all([startRedisServer(), makeTestFolder(options.scopes)]);
   writeFileSync(join(folder.path, ".valetkey/master.key"), randomBytes(32), { mode: 0o600 });
   const running = new Set<Replica>();
+  let started = 0;
   return {
     server,
     folder,
     keyOf: folder.keyOf,
     start: async (env = {}) => {
-      const common = { VALETKEY_LISTEN: "127.0.0.1:0", VALETKEY_ISSUER: ISSUER, VALETKEY_STORE: server.url };
+      const own = { VALETKEY_LISTEN: "127.0.0.1:0", VALETKEY_KNOWN_FILE: `.valetkey/known-${++started}.json` };
+      const common = { ...own, VALETKEY_ISSUER: ISSUER, VALETKEY_STORE: server.url };
       const config = readServerConfig({ ...common, ...options.env, ...env }, folder.path);
       const log: string[] = [];
       const broker = await startBroker(config, { log: (level, message) => void log.push(`${level} ${message}`) });

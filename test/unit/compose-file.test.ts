@@ -40,6 +40,7 @@ describe("compose.yaml", () => {
       expect(issuer).toBe("https://valetkey.localhost");
       expect(store.engine).toBe("redis");
     }
+    expect(new Set(configurations.map(({ knownFile }) => knownFile)).size).toBe(2);
   });
 
   it("has a Redis that loses nothing that it has acknowledged, out of reach from outside", async () => {

@@ -14,7 +14,7 @@ const STORED = REQUESTED + 60_000;
 const facts: Facts = { counting: [], backupFor: () => ({ fault: "nobody has attested one" }) };
 const CUT = makeId("rev", REQUESTED + 30_000, "0".repeat(16));
 
-function endOf(state: HoldState, instant: number, cutOff: FoundHold["cutOff"] = null) {
+function endOf(state: HoldState, instant: number, cutOff: FoundHold["cutOff"] = null, isOfLostPast = false) {
   const assessment: Assessment = {
     missing: [{ kind: "delay", message: "x", until: null, delaySeconds: 1 }],
     firesAt: null,
@@ -25,7 +25,7 @@ function endOf(state: HoldState, instant: number, cutOff: FoundHold["cutOff"] = 
     backups: [],
   };
   const hold = { ...makeStoredHold([]), state, stateAt: STORED };
-  const described = describeHold({ hold, cutOff }, facts, assessment, instant);
+  const described = describeHold({ hold, cutOff, isOfLostPast }, facts, assessment, instant);
   return { state: described.state, endedAt: described.endedAt };
 }
 
@@ -44,6 +44,7 @@ describe("the end of a hold", () => {
 
   it("is the instant of the cut-off, or when its time was up, before anything is written of it", () => {
     expect(endOf("waiting", STORED, CUT)).toEqual({ state: "cancelled", endedAt: toTimestamp(REQUESTED + 30_000) });
+    expect(endOf("waiting", STORED, CUT, true)).toEqual({ state: "stale", endedAt: toTimestamp(REQUESTED + 30_000) });
     expect(endOf("waiting", EXPIRES + 5000)).toEqual({ state: "expired", endedAt: toTimestamp(EXPIRES) });
   });
 });

@@ -19,6 +19,8 @@ export interface ReadContext {
   readonly cutOffs: CutOffIndex;
   readonly longestTtlMs: number;
   readonly instant: Instant;
+  /** What waits since then or before is stale; 0: the store was never recovered. */
+  readonly recoveredAt: Instant;
 }
 
 /** A subject, and the instant at which its life ended. */
@@ -40,7 +42,7 @@ interface Known {
   readonly cutOffs: CutOffIndex;
 }
 
-const META = ["cutoffs_version", "cutoffs_removed", "longest_ttl", "instant"] as const;
+const META = ["cutoffs_version", "cutoffs_removed", "longest_ttl", "instant", "recovered_at"] as const;
 
 export function createCutOffView(client: Client, base: string): CutOffView {
   const nothing = (): Known => ({ version: -1, cutOffs: createCutOffIndex() });
@@ -48,10 +50,14 @@ export function createCutOffView(client: Client, base: string): CutOffView {
   // It may be another server that answers from here on: what it has not, must not be believed.
   client.on("ready", () => (known = nothing()));
 
-  async function readMeta(): Promise<readonly [version: number, removed: number, longestTtlMs: number, at: Instant]> {
+  async function readMeta(): Promise<
+    Omit<ReadContext, "cutOffs"> & { readonly version: number; readonly removed: number }
+  > {
     const values = await client.hmget(`${base}meta`, ...META);
-    const [version = 0, removed = 0, longestTtlMs = 0, at = 0] = values.map((value) => Number(value ?? 0));
-    return [version, removed, longestTtlMs, at];
+    const [version = 0, removed = 0, longestTtlMs = 0, instant = 0, recoveredAt = 0] = values.map((value) =>
+      Number(value ?? 0),
+    );
+    return { version, removed, longestTtlMs, instant, recoveredAt };
   }
 
   /** The numbers in `name` whose versions come after `version`, in pages, with the last version of each page. */
@@ -92,19 +98,19 @@ export function createCutOffView(client: Client, base: string): CutOffView {
 
   async function follow(): Promise<ReadContext> {
     for (;;) {
-      const [version, , longestTtlMs, instant] = await readMeta();
+      const { version, removed: _, ...rest } = await readMeta();
       const from = known.version > version ? nothing() : known;
-      if (from.version === version) return { cutOffs: from.cutOffs, longestTtlMs, instant };
+      if (from.version === version) return { cutOffs: from.cutOffs, ...rest };
       const before = known;
       await apply(from);
       // What was forgotten and removed meanwhile is known to nobody any more: read all of it again.
-      const [, removedNow] = await readMeta();
-      if (known !== before || (from.version >= 0 && removedNow > from.version)) {
+      const { removed } = await readMeta();
+      if (known !== before || (from.version >= 0 && removed > from.version)) {
         if (known === before) known = nothing();
         continue;
       }
       known = { version, cutOffs: from.cutOffs };
-      return { cutOffs: from.cutOffs, longestTtlMs, instant };
+      return { cutOffs: from.cutOffs, ...rest };
     }
   }
 

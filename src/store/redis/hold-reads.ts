@@ -4,6 +4,7 @@
 import type { Instant } from "../../core/clock.ts";
 import { findCutOff } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
+import { judgeHold } from "../judge-hold.ts";
 import type { FoundHold, HoldFilter, HoldPort, StoredHold } from "../../holds/hold-port.ts";
 import type { RevocationPort } from "../../revocation/revocation-port.ts";
 import { answersOf } from "./answers.ts";
@@ -61,11 +62,8 @@ export function createHoldReads(client: Client, scripts: Scripts, base: string, 
 
   async function judge(holds: readonly StoredHold[]): Promise<FoundHold[]> {
     if (holds.length === 0) return [];
-    const cutOffs = await view.current();
-    return holds.map((hold) => ({
-      hold,
-      cutOff: isLive(hold.state) ? (cutOffs.findVoiding(subjectOfHold(hold))?.id ?? null) : null,
-    }));
+    const context = await view.context();
+    return holds.map((hold) => judgeHold(hold, subjectOfHold(hold), context));
   }
 
   /** Of what lives, in pages by id, after this one. */

@@ -32,6 +32,8 @@ export interface ReadContext {
   readonly cutOffs: CutOffIndex;
   readonly longestTtlMs: number;
   readonly instant: Instant;
+  /** What waits since then or before is stale; 0: the store was never recovered. */
+  readonly recoveredAt: Instant;
 }
 
 export interface ListQuestion {

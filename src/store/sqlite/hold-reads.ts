@@ -4,14 +4,15 @@ import type { DatabaseSync, SQLOutputValue } from "node:sqlite";
 import type { Instant } from "../../core/clock.ts";
 import { type CutOff, findCutOff } from "../../core/cutoff.ts";
 import type { HoldId } from "../../core/ids.ts";
+import { judgeHold } from "../judge-hold.ts";
+import type { ReadContext } from "./grant-reads.ts";
 import type { FoundHold, HoldFilter, StoredAttestation } from "../../holds/hold-port.ts";
 import type { WebhookCursor } from "../../webhooks/webhook-port.ts";
-import type { CutOffIndex } from "../cutoff-index.ts";
 import { attestationOf, holdOf, isLive, subjectOfHold, subjectOfRow } from "./hold-rows.ts";
 import { HOLD_COLUMNS as COLUMNS } from "./hold-statements.ts";
 
 type Row = Record<string, SQLOutputValue>;
-type Context = { readonly cutOffs: CutOffIndex };
+type Context = Pick<ReadContext, "cutOffs" | "recoveredAt">;
 
 /** Sorts after every id. */
 const LAST_ID = "hld_~";
@@ -68,9 +69,9 @@ export function prepareHoldReads(db: DatabaseSync) {
   const attestation = db.prepare("SELECT * FROM attestations WHERE id = ?");
   const cursors = db.prepare("SELECT name, seq, attempts, next_at FROM webhook_cursors ORDER BY name");
 
-  const found = ({ cutOffs }: Context, row: Row): FoundHold => {
+  const found = (context: Context, row: Row): FoundHold => {
     const hold = holdOf(row, approvals.all(row["id"] ?? null));
-    return { hold, cutOff: isLive(hold.state) ? (cutOffs.findVoiding(subjectOfHold(hold))?.id ?? null) : null };
+    return judgeHold(hold, subjectOfHold(hold), context);
   };
 
   return {

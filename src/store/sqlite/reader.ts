@@ -106,7 +106,8 @@ function prepareQuestions(db: DatabaseSync) {
       else applyChanges();
       known = { ...known, version };
     }
-    return { cutOffs: known.cutOffs, longestTtlMs: number("longest_ttl"), instant: number("instant") };
+    const [longestTtlMs, instant, recoveredAt] = [number("longest_ttl"), number("instant"), number("recovered_at")];
+    return { cutOffs: known.cutOffs, longestTtlMs, instant, recoveredAt };
   }
 
   function applyChanges(): void {
