@@ -1,6 +1,8 @@
 // The broker under test: the built `valetkey serve` on a temporary folder with the sample's policy, one more role and
 // fresh keys, on the default store. Nothing about it is tuned for the bench.
 
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makeTestFolder, type TestFolder } from "../support/test-folder.ts";
 import { type Child, findPort, startChild } from "./child.ts";
@@ -41,6 +43,11 @@ export interface SharedStore {
   readonly issuer: string;
 }
 
+/** Brokers of a shared store never make one. */
+export function writeMasterKey(folder: TestFolder): void {
+  writeFileSync(join(folder.path, ".valetkey/master.key"), randomBytes(32), { mode: 0o600 });
+}
+
 export function makeBenchFolder(): Promise<TestFolder> {
   return makeTestFolder(SCOPES);
 }
@@ -60,7 +67,7 @@ export async function startBroker(
     env: {
       VALETKEY_LISTEN: `127.0.0.1:${port}`,
       VALETKEY_STORE: shared?.store ?? `sqlite:${join(folder.path, ".valetkey/broker.db")}`,
-      ...(shared === undefined ? {} : { VALETKEY_ISSUER: shared.issuer }),
+      ...(shared === undefined ? {} : { VALETKEY_ISSUER: shared.issuer, VALETKEY_KNOWN_FILE: `known-${port}.json` }),
     },
     ...(options.pollMs === undefined ? {} : { pollMs: options.pollMs }),
   });

@@ -6,7 +6,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { readDocument } from "../../src/scopes/graphql.ts";
 import { loadScopes } from "../../src/scopes/load.ts";
 import { makeTestFolder, type TestFolder } from "../support/test-folder.ts";
-import { AGENT, startBroker } from "./broker.ts";
+import { AGENT, type SharedStore, startBroker, writeMasterKey } from "./broker.ts";
 import { findPort, serverScript, startChild } from "./child.ts";
 import { runLoad } from "./load.ts";
 import { renderRequest } from "./presign.ts";
@@ -98,7 +98,7 @@ interface Contender {
 }
 
 export async function benchGateway(bench: Bench): Promise<readonly Section[]> {
-  const cleanUps: (() => Promise<void> | void)[] = [];
+  const cleanUps: CleanUps = [];
   try {
     const pairs = await startPairs(bench, cleanUps);
     return [await measurePairs(pairs, bench), await measureMatch(bench)];
@@ -113,31 +113,51 @@ interface Pair {
   readonly ours: Contender;
 }
 
-async function startPairs({ main }: Bench, cleanUps: (() => Promise<void> | void)[]): Promise<readonly Pair[]> {
+type CleanUps = (() => Promise<void> | void)[];
+
+/** A broker with an upstream behind it. */
+export async function openGateway(main: string, cleanUps: CleanUps, shared?: SharedStore) {
   const upstream = await startChild([serverScript("upstream")], { path: "/", port: await findPort() });
   cleanUps.push(() => upstream.end());
   const origin = `http://127.0.0.1:${upstream.port}`;
+  const folder = await makeTestFolder(scopes(origin));
+  cleanUps.push(() => folder.remove());
+  if (shared !== undefined) writeMasterKey(folder);
+  const broker = await startBroker(main, folder, shared === undefined ? {} : { shared });
+  cleanUps.push(() => broker.end());
+  const as = (name: string) =>
+    createApiClient({
+      url: broker.url,
+      issuer: shared?.issuer ?? broker.url,
+      name,
+      key: folder.keyOf(name),
+      clock: systemClock,
+    });
+  await as("admin-1").call("putSecret", {
+    params: { name: "bench-root" },
+    body: { value: ROOT_KEY, origins: [origin] },
+  });
+  const grant = async (name: string, actions: readonly string[]) => {
+    const permissions = actions.map((action) => ({ action, resource: `${name}:volume/${VOLUME}` }));
+    const answer = await as(AGENT).call("requestGrant", { body: { task: "measure the gateway", permissions } });
+    if (!("credential" in answer)) throw new Error("no grant was given");
+    return answer;
+  };
+  const read = (credential: string): Buffer =>
+    renderRequest("GET", `/gateway/rest/v1/volumes/${VOLUME}`, { Authorization: `Bearer ${credential}` });
+  return { origin, broker, as, grant, read };
+}
+
+async function startPairs({ main }: Bench, cleanUps: CleanUps): Promise<readonly Pair[]> {
+  const { origin, broker, grant } = await openGateway(main, cleanUps);
   const proxy = await startChild([serverScript("proxy")], {
     path: "/",
     port: await findPort(),
     env: { UPSTREAM: origin },
   });
   cleanUps.push(() => proxy.end());
-  const folder = await makeTestFolder(scopes(origin));
-  cleanUps.push(() => folder.remove());
-  const broker = await startBroker(main, folder);
-  cleanUps.push(() => broker.end());
-  const as = (name: string) => createApiClient({ url: broker.url, name, key: folder.keyOf(name), clock: systemClock });
-  await as("admin-1").call("putSecret", {
-    params: { name: "bench-root" },
-    body: { value: ROOT_KEY, origins: [origin] },
-  });
-  const credentialFor = async (name: string, actions: readonly string[]): Promise<string> => {
-    const permissions = actions.map((action) => ({ action, resource: `${name}:volume/${VOLUME}` }));
-    const answer = await as(AGENT).call("requestGrant", { body: { task: "measure the gateway", permissions } });
-    if (!("credential" in answer)) throw new Error("no grant was given");
-    return answer.credential.value;
-  };
+  const credentialFor = async (name: string, actions: readonly string[]): Promise<string> =>
+    (await grant(name, actions)).credential.value;
   const rest = await credentialFor("rest", ["volume:read", "volume:write"]);
   const graph = await credentialFor("graph", ["volume:read"]);
   const contender = (name: string, port: number, request: Buffer): Contender => ({

@@ -2,11 +2,10 @@
 // default store; and how long after a revocation's answer the last of 50 verifiers, each in a process of its own and
 // spread over three brokers, still accepts what it ended.
 
-import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { connect } from "../../src/store/redis/connection.ts";
 import { startRedisServer } from "../support/redis-server.ts";
-import { AGENT, type BenchBroker, makeBenchFolder, type SharedStore, startBroker } from "./broker.ts";
+import { AGENT, type BenchBroker, makeBenchFolder, type SharedStore, startBroker, writeMasterKey } from "./broker.ts";
+import { openGateway } from "./gateway.ts";
 import { runLoad } from "./load.ts";
 import type { Bench, Line, Section } from "./report.ts";
 import { endWatcher, nextReport, revoke, startWatcher } from "./revocation.ts";
@@ -20,6 +19,7 @@ const IN_FLIGHT = 64;
 const VERIFIERS = 50;
 const WATCHED_BY = 3;
 const REVOCATIONS = 20;
+const SPENDING = 1000;
 const MAX_MS = 250;
 /** 50 processes look each this often: busier, they would measure one another. */
 const PAUSE_MS = 2;
@@ -29,7 +29,11 @@ type CleanUps = (() => Promise<void> | void)[];
 export async function benchReplicas(bench: Bench): Promise<readonly Section[]> {
   const cleanUps: CleanUps = [];
   try {
-    return [await measureMints(bench, cleanUps), await measureRevocations(bench, cleanUps)];
+    return [
+      await measureMints(bench, cleanUps),
+      await measureSpending(bench, cleanUps),
+      await measureRevocations(bench, cleanUps),
+    ];
   } finally {
     for (const cleanUp of cleanUps.toReversed()) await cleanUp();
   }
@@ -38,45 +42,135 @@ export async function benchReplicas(bench: Bench): Promise<readonly Section[]> {
 async function openShared(cleanUps: CleanUps) {
   const folder = await makeBenchFolder();
   cleanUps.push(() => folder.remove());
-  writeFileSync(join(folder.path, ".valetkey/master.key"), randomBytes(32), { mode: 0o600 });
-  const server = await startRedisServer();
-  cleanUps.push(() => server.close());
-  const shared: SharedStore = { store: server.url, issuer: ISSUER };
-  return async (main: string): Promise<BenchBroker> => {
+  writeMasterKey(folder);
+  const { shared, spent } = await openServer(cleanUps);
+  const start = async (main: string): Promise<BenchBroker> => {
     const broker = await startBroker(main, folder, { shared });
     cleanUps.push(() => broker.end());
     return broker;
+  };
+  return { start, spent };
+}
+
+async function openServer(cleanUps: CleanUps) {
+  const server = await startRedisServer();
+  cleanUps.push(() => server.close());
+  const client = await connect(server.url);
+  cleanUps.push(() => client.disconnect());
+  const shared: SharedStore = { store: server.url, issuer: ISSUER };
+  return { shared, spent: () => readSpent(client) };
+}
+
+/** What the server has used since it was started. */
+interface Spent {
+  readonly cpuMs: number;
+  readonly logBytes: number;
+  readonly memoryBytes: number;
+}
+
+async function readSpent(client: Awaited<ReturnType<typeof connect>>): Promise<Spent> {
+  const text = await client.info();
+  const number = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(text)?.[1]);
+  return {
+    cpuMs: (number("used_cpu_user") + number("used_cpu_sys")) * 1000,
+    logBytes: number("aof_current_size"),
+    memoryBytes: number("used_memory"),
   };
 }
 
 async function measureMints({ main, effort, say }: Bench, cleanUps: CleanUps): Promise<Section> {
   const alone = await startBroker(main, await folderOf(cleanUps));
   cleanUps.push(() => alone.end());
-  const start = await openShared(cleanUps);
+  const { start, spent } = await openShared(cleanUps);
   const brokers: BenchBroker[] = [];
   while (brokers.length < Math.max(...BROKERS)) brokers.push(await start(main));
   const contenders: readonly (readonly [name: string, brokers: readonly BenchBroker[]])[] = [
     ["SQLite, one broker", [alone]],
     ...BROKERS.map((count) => [`Redis, ${count} of the brokers`, brokers.slice(0, count)] as const),
   ];
+  const count = Math.max(256, Math.round(MINTS * effort.scale));
   const rates = new Map<string, number[]>(contenders.map(([name]) => [name, []]));
+  const before = await spent();
+  let mints = 0;
   for (let round = 0; round <= Math.min(effort.rounds, 3); round++) {
     say(round === 0 ? "mints: warming up" : `mints: round ${round}`);
     for (const [name, asked] of contenders) {
-      const rate = await measureTogether(asked, Math.max(256, Math.round(MINTS * effort.scale)));
+      const rate = await measureTogether(asked, count);
+      if (asked[0] !== alone) mints += count;
       if (round > 0) rates.get(name)?.push(rate);
     }
   }
+  const after = await spent();
   for (const broker of [alone, ...brokers]) await broker.end();
   const base = median(rates.get(contenders[0]?.[0] ?? "") ?? []);
   return {
     title: `Minting on a shared store: ${IN_FLIGHT} in flight at each broker, appendfsync always, all on this machine`,
-    lines: contenders.map(([name], i): Line => {
-      const rate = median(rates.get(name) ?? []);
-      const ratio = i === 0 ? {} : { ratio: `${(rate / base).toFixed(2)} × one broker on SQLite` };
-      return { what: name, measured: `${Math.round(rate).toLocaleString("en-US")}/s`, ...ratio };
-    }),
+    lines: [
+      ...contenders.map(([name], i): Line => {
+        const rate = median(rates.get(name) ?? []);
+        const ratio = i === 0 ? {} : { ratio: `${(rate / base).toFixed(2)} × one broker on SQLite` };
+        return { what: name, measured: `${Math.round(rate).toLocaleString("en-US")}/s`, ...ratio };
+      }),
+      {
+        what: "of the Redis server, a mint",
+        measured: describeSpent(before, after, mints),
+      },
+    ],
   };
+}
+
+function describeSpent(before: Spent, after: Spent, count: number): string {
+  const each = (name: keyof Spent): number => (after[name] - before[name]) / count;
+  const bytes = (name: keyof Spent): string => Math.round(each(name)).toLocaleString("en-US");
+  return `${Math.round(each("cpuMs") * 1000)} µs of its processor, ${bytes("logBytes")} bytes of log, ${bytes("memoryBytes")} bytes of memory`;
+}
+
+/** What the others cost the server: through one broker, one kind after the other. */
+async function measureSpending({ main, effort, say }: Bench, cleanUps: CleanUps): Promise<Section> {
+  const { shared, spent } = await openServer(cleanUps);
+  const { broker, as, grant, read } = await openGateway(main, cleanUps, shared);
+  const { grant: given, credential } = await grant("rest", ["volume:read"]);
+  const { id } = given;
+  const count = Math.max(64, Math.round(SPENDING * effort.scale));
+  const agent = as(AGENT);
+  const security = as("security-1");
+  const kinds: readonly (readonly [what: string, act: () => Promise<unknown>])[] = [
+    ["a renewal", () => inTurn(count, () => agent.call("renewCredential", { params: { id } }))],
+    [
+      "a revocation",
+      () =>
+        inTurn(count, (index) =>
+          security.call("revoke", { body: { target: { task: `nobody's ${index}` }, reason: "measure it" } }),
+        ),
+    ],
+    [
+      "a call at the gateway",
+      () =>
+        runLoad({
+          port: broker.port,
+          requests: Array<Buffer>(count).fill(read(credential.value)),
+          inFlight: 16,
+          status: 200,
+        }),
+    ],
+  ];
+  const lines: Line[] = [];
+  for (const [what, act] of kinds) {
+    say(`spending: ${what}`);
+    const before = await spent();
+    await act();
+    lines.push({ what, measured: describeSpent(before, await spent(), count) });
+  }
+  return { title: "What the Redis server spends on each, through one broker", lines };
+}
+
+/** Sixteen at a time. */
+async function inTurn(count: number, act: (index: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < count) await act(next++);
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
 }
 
 async function folderOf(cleanUps: CleanUps) {
@@ -95,7 +189,7 @@ async function measureTogether(brokers: readonly BenchBroker[], count: number): 
 }
 
 async function measureRevocations({ main, effort, say }: Bench, cleanUps: CleanUps): Promise<Section> {
-  const start = await openShared(cleanUps);
+  const { start } = await openShared(cleanUps);
   const brokers = await Promise.all(Array.from({ length: WATCHED_BY }, () => start(main)));
   const [first] = brokers;
   if (first === undefined) throw new Error("there is at least one broker");
