@@ -25,7 +25,7 @@ const ON_REDIS_TOO = [
 ];
 /** Have Redis in any project, or ask no broker. */
 const NOT_TWICE = [
-  "test/http/{replicas,policy-replicas}.test.ts",
+  "test/http/{replicas,policy-replicas,store-went-back}.test.ts",
   "test/gateway/replicas.test.ts",
   "test/attack/attestation-forgery.test.ts",
 ];

@@ -62,6 +62,8 @@ export interface BrokerOptions {
   readonly clock?: Clock;
   /** The scopes folder, where its loading has begun already. */
   readonly loading?: Promise<LoadResult>;
+  /** How a folder is loaded; in a thread of its own unless said otherwise. */
+  readonly load?: typeof loadScopes;
 }
 
 const REFUSALS_A_MINUTE = 60;
@@ -69,7 +71,7 @@ const RENEWALS_A_MINUTE = 600;
 
 export async function startBroker(
   config: ServerConfig,
-  { log, clock, loading = loadScopes(config.scopesFolder) }: BrokerOptions,
+  { log, clock, load = loadScopes, loading = load(config.scopesFolder) }: BrokerOptions,
 ): Promise<Broker> {
   // Undone in reverse, on a failed start and on close alike.
   const undo: (() => Promise<void> | void)[] = [];
@@ -77,7 +79,7 @@ export async function startBroker(
     for (let step = undo.pop(); step !== undefined; step = undo.pop()) await step();
   };
   try {
-    return await start(config, log, clock ?? null, loading, undo, close);
+    return await start(config, log, clock ?? null, load, loading, undo, close);
   } catch (thrown) {
     await close().catch(() => undefined);
     throw thrown;
@@ -88,6 +90,7 @@ async function start(
   config: ServerConfig,
   log: Log,
   given: Clock | null,
+  load: typeof loadScopes,
   loading: Promise<LoadResult>,
   undo: (() => Promise<void> | void)[],
   close: () => Promise<void>,
@@ -160,14 +163,9 @@ async function start(
   undo.push(() => openFeed.close());
 
   // 5. Root credentials and decoys. A policy that would send one elsewhere never comes into force (rule 26).
-  const secrets = await createRootSecrets({
-    port: store,
-    sealer,
-    at,
-    policy,
-    references: createSecretReferences(config.secretReferences),
-  });
-  const decoys = await createDecoys({ port: store, sealer, at, policy });
+  const sealed = { port: store, sealer, at, policy };
+  const secrets = await createRootSecrets({ ...sealed, references: createSecretReferences(config.secretReferences) });
+  const decoys = await createDecoys(sealed);
   const astray = secrets.check(scopes);
   if (astray.problems.length > 0) throw new StartError(astray.problems);
   for (const warning of astray.warnings) log("warn", warning);
@@ -202,6 +200,7 @@ async function start(
   // 7. Reloads and upkeep.
   const watcher = watchScopes({
     folder: config.scopesFolder,
+    load,
     digest: scopes.digest,
     onChange: (change) => inForce.reloaded(change),
     onFailure: (cause) =>

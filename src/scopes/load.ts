@@ -4,7 +4,7 @@
 import { getCompileCacheDir } from "node:module";
 import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
-import type { WorkerAnswer } from "./parse-worker.ts";
+import type { ParsedFolder } from "./parse-folder.ts";
 import type { ParsedDocument } from "./parsed-document.ts";
 import type { Problem } from "./problem.ts";
 import type { ScopeSet } from "./scope-set.ts";
@@ -24,9 +24,11 @@ interface NotLoaded {
 /** `namedFiles`: files that were read because documents name them, missing ones included. */
 export type LoadResult = Loaded | NotLoaded;
 
-/** Never rejects: a folder that cannot be loaded has problems. */
-export async function loadScopes(folder: string): Promise<LoadResult> {
-  const loaded = await loadWithDocuments(folder);
+type Parse = (folder: string) => Promise<ParsedFolder>;
+
+/** Never rejects: a folder that cannot be loaded has problems. `parse`: where; a thread of its own unless said otherwise. */
+export async function loadScopes(folder: string, parse: Parse = parseInWorker): Promise<LoadResult> {
+  const loaded = await loadWithDocuments(folder, parse);
   // A broker that keeps the set must not keep the documents.
   return "problems" in loaded ? loaded : { set: loaded.set, namedFiles: loaded.namedFiles };
 }
@@ -34,8 +36,9 @@ export async function loadScopes(folder: string): Promise<LoadResult> {
 /** The same with what the set was built from, for those who look closer than a decision does. */
 export async function loadWithDocuments(
   folder: string,
+  parse: Parse = parseInWorker,
 ): Promise<(Loaded & { readonly documents: readonly ParsedDocument[] }) | NotLoaded> {
-  const parsing = parseInWorker(folder);
+  const parsing = parse(folder);
   // While the worker is at it: the schemas take as long to load here as there.
   const { buildScopeSet } = await import("./build.ts");
   const answer = await parsing;
@@ -44,7 +47,7 @@ export async function loadWithDocuments(
   return { ...buildScopeSet(documents), documents, namedFiles };
 }
 
-async function parseInWorker(folder: string): Promise<WorkerAnswer> {
+async function parseInWorker(folder: string): Promise<ParsedFolder> {
   // Compiled code stands beside compiled code, sources beside sources.
   const extension = import.meta.url.endsWith(".ts") ? ".ts" : ".js";
   const cache = getCompileCacheDir();
@@ -55,17 +58,17 @@ async function parseInWorker(folder: string): Promise<WorkerAnswer> {
     execArgv: [],
     resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
   });
-  const failed = (message: string): WorkerAnswer => ({
+  const failed = (message: string): ParsedFolder => ({
     problems: [{ file: folder, line: 0, column: 0, message }],
     namedFiles: [],
   });
-  const { promise, resolve } = Promise.withResolvers<WorkerAnswer>();
+  const { promise, resolve } = Promise.withResolvers<ParsedFolder>();
   const timer = setTimeout(
     () => resolve(failed(`expected scopes that parse within ${TIMEOUT_MS / 1000} s, found more: make them smaller`)),
     TIMEOUT_MS,
   );
-  // INVARIANT: `parse-worker.ts` posts nothing but a WorkerAnswer.
-  worker.once("message", (answer: WorkerAnswer) => resolve(answer));
+  // INVARIANT: `parse-worker.ts` posts nothing but a ParsedFolder.
+  worker.once("message", (answer: ParsedFolder) => resolve(answer));
   worker.once("error", (error) =>
     resolve(failed(`expected scopes that can be parsed, but parsing failed: ${describe(error)}`)),
   );

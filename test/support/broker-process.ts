@@ -23,7 +23,12 @@ export async function startBrokerProcess(
   if (program === undefined) throw new Error("a command has a program");
   const child = spawn(program, args, {
     cwd: folder,
-    env: { PATH: process.env["PATH"], VALETKEY_LISTEN: "127.0.0.1:0", ...env },
+    env: {
+      PATH: process.env["PATH"],
+      NODE_COMPILE_CACHE: process.env["NODE_COMPILE_CACHE"],
+      VALETKEY_LISTEN: "127.0.0.1:0",
+      ...env,
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const exited = once(child, "exit");

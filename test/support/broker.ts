@@ -8,6 +8,7 @@ import { type ApiClient, createApiClient } from "../../src/sdk/api-client.ts";
 import { openPlace, type StorePlace } from "./store-place.ts";
 import { createTestClock, type TestClock } from "./test-clock.ts";
 import { ENGINE } from "./tested-engine.ts";
+import { loadHere } from "./load-here.ts";
 import { makeTestFolder, type TestFolder } from "./test-folder.ts";
 
 export interface TestBroker {
@@ -46,7 +47,11 @@ async function open(
 ): Promise<TestBroker> {
   const log: string[] = [];
   const config = readServerConfig(env, folder.path);
-  const broker = await startBroker(config, { clock, log: (level, message) => void log.push(`${level} ${message}`) });
+  const broker = await startBroker(config, {
+    load: loadHere,
+    clock,
+    log: (level, message) => void log.push(`${level} ${message}`),
+  });
   const as: TestBroker["as"] = (name) => createApiClient({ url: broker.url, name, key: folder.keyOf(name), clock });
   const putInForce = async (): Promise<void> => {
     if (ENGINE === "sqlite") return;

@@ -9,6 +9,7 @@ import { type Broker, startBroker } from "../../src/compose.ts";
 import { readServerConfig } from "../../src/config.ts";
 import { type ApiClient, createApiClient } from "../../src/sdk/api-client.ts";
 import { type RedisServer, startRedisServer } from "./redis-server.ts";
+import { loadHere } from "./load-here.ts";
 import { makeTestFolder, type TestFolder } from "./test-folder.ts";
 
 export const ISSUER = "http://127.0.0.1:1";
@@ -46,7 +47,10 @@ export async function openReplicas(
       const common = { ...own, VALETKEY_ISSUER: ISSUER, VALETKEY_STORE: server.url };
       const config = readServerConfig({ ...common, ...options.env, ...env }, folder.path);
       const log: string[] = [];
-      const broker = await startBroker(config, { log: (level, message) => void log.push(`${level} ${message}`) });
+      const broker = await startBroker(config, {
+        load: loadHere,
+        log: (level, message) => void log.push(`${level} ${message}`),
+      });
       const { url } = broker;
       const replica: Replica = {
         url,
