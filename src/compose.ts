@@ -19,6 +19,7 @@ import { createApp } from "./http/app.ts";
 import { createHandlers } from "./http/handlers.ts";
 import { openListener, StartError } from "./http/listener.ts";
 import { openDoors } from "./http/open-doors.ts";
+import { createMetrics } from "./http/metrics.ts";
 import type { Log } from "./http/problem.ts";
 import { createBudget } from "./identity/budget.ts";
 import { createCurrent } from "./replicas/current.ts";
@@ -123,7 +124,7 @@ async function start(
   const clock = createGuardedClock(wall);
   const at = (): number => clock.at();
   // What most rooms are given.
-  const common = { issuer, port: store, record: store, clock, wall, policy, log };
+  const common = { issuer, port: store, record: store, clock, wall, policy, metrics: createMetrics(VERSION), log };
   let feed: Feed | null = null;
   const ring = await createKeyRing({
     port: store,
@@ -285,13 +286,12 @@ async function start(
   };
   if (store.replicas !== null) {
     const followed = await joinReplicas({
-      issuer,
+      ...common,
       port: store.replicas,
       store,
       // How long ago the store was heard of is this machine's own time, whatever clock decides.
       clock: systemClock,
       at,
-      log,
       feed: openFeed,
       revocations,
       ring,
@@ -321,6 +321,7 @@ async function start(
     decoys,
     loadedAt: () => loadedAt,
     inForce,
+    isCurrent: () => current.isCurrent(),
     lostPast: guard.lostPast,
   });
   const app = createApp({ ...common, demandPolicy, proofs: store, refusals, budget, decoys, alarms }, handlers);

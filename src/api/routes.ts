@@ -310,6 +310,15 @@ export const ROUTES = {
     body: null,
     answers: { 200: ReadyAnswer, 503: ReadyAnswer },
   },
+  metrics: {
+    method: "GET",
+    path: "/metrics",
+    summary: "how this broker runs, for Prometheus",
+    who: null,
+    query: null,
+    body: null,
+    answers: { 200: "text/plain" },
+  },
   openapi: {
     method: "GET",
     path: "/openapi.json",

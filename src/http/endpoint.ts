@@ -18,6 +18,7 @@ import type { ProofPort } from "../identity/proof-port.ts";
 import type { Alarms } from "../revocation/alarms.ts";
 import type { AnyPrincipal, ScopeSet } from "../scopes/scope-set.ts";
 import type { Decoys, FoundDecoy } from "../secrets/decoys.ts";
+import type { Metrics } from "./metrics.ts";
 import { type Log, sendProblem, toBrokerError } from "./problem.ts";
 
 type Parsed<Schema> = Schema extends z.ZodType ? z.output<Schema> : null;
@@ -56,6 +57,7 @@ export interface EndpointDependencies {
   readonly budget: Budget;
   readonly decoys: Decoys;
   readonly alarms: Alarms;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -73,6 +75,12 @@ export function createEndpoint(
   // Query and body are parsed below by the schemas of this very route, which is what the handler's type says of them.
   const handler = handlers[name] as (incoming: object) => Promise<Outgoing> | Outgoing;
   return async (req, res) => {
+    const started = dependencies.wall.monotonic();
+    res.once("close", () => {
+      // A stream is no request that takes long.
+      if (name === "followRevocations") return;
+      dependencies.metrics.answered(name, res.statusCode, (dependencies.wall.monotonic() - started) / 1000);
+    });
     const request = newId("req", dependencies.wall.now());
     let caller: Caller | null = null;
     let isConsumed = false;

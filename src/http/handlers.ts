@@ -36,13 +36,14 @@ import type { RootSecrets } from "../secrets/root-secrets.ts";
 import { describeCutOff, describeDecision, describeMet } from "./answers.ts";
 import type { Handlers, Incoming } from "./endpoint.ts";
 import { createCanaryHandlers } from "./canary-handlers.ts";
-import { createStoreCheck } from "./check-store.ts";
 import { createHoldHandlers, holdCall } from "./hold-handlers.ts";
+import { type Metrics, METRICS_TYPE } from "./metrics.ts";
+import { createReadiness, type ReadinessDependencies } from "./readiness.ts";
 import { createScopesHandlers, type PolicyInForce } from "./scopes-handlers.ts";
 import { createSecretHandlers } from "./secret-handlers.ts";
 import { openStream } from "./stream.ts";
 
-export interface HandlerDependencies extends GrantDependencies {
+export interface HandlerDependencies extends GrantDependencies, ReadinessDependencies {
   readonly port: GrantPort & Pick<HoldPort, "listHolds">;
   readonly holds: Holds;
   readonly attestations: Attestations;
@@ -63,9 +64,8 @@ export interface HandlerDependencies extends GrantDependencies {
   /** When the policy that decides was loaded. */
   readonly loadedAt: () => Instant;
   readonly inForce: PolicyInForce;
-  readonly lostPast: {
-    /** Why the store gives nothing; null: it does. */
-    readonly problem: () => string | null;
+  readonly metrics: Metrics;
+  readonly lostPast: ReadinessDependencies["lostPast"] & {
     /** A person accepts what it has lost. */
     readonly acknowledge: (call: PersonCall, reason: string) => Promise<StoreAnswer>;
   };
@@ -73,13 +73,12 @@ export interface HandlerDependencies extends GrantDependencies {
 
 const JWKS_CACHE_SECONDS = 300;
 const DEFAULT_RECORD_PAGE = 500;
-const ACTIVATE = "a person with the power administer runs `valetkey scopes activate`";
 
 export function createHandlers(dependencies: HandlerDependencies): Handlers {
   const { port, record, clock, policy, ceilings, revocations, feed, ring, waiting, renewals, budget, alarms, lookUp } =
     dependencies;
-  const { holds, onHeld } = dependencies;
-  const checkStore = createStoreCheck(record, clock);
+  const { holds, onHeld, metrics } = dependencies;
+  const readiness = createReadiness(dependencies);
   const keys = (): z.infer<typeof KeysAnswer> => ({
     keys: ring
       .list()
@@ -253,18 +252,15 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     recordKeySet: () => ({ status: 200, json: ring.publicKeys("record"), cacheSeconds: JWKS_CACHE_SECONDS }),
     health: () => ({ status: 200, type: "text/plain", text: "ok\n" }),
     ready: async () => {
-      const problems: string[] = clock.hasParted()
-        ? ["the wall clock jumped: minting waits until an administrator acknowledges it"]
-        : [];
-      const mismatch = dependencies.inForce.problem();
-      if (mismatch !== null) problems.push(mismatch);
-      const storeProblem = (await checkStore()) ?? dependencies.lostPast.problem();
-      if (storeProblem !== null) problems.push(storeProblem);
-      const pending = dependencies.inForce.status().pending;
-      const notes = pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`];
-      const answer: z.infer<typeof ReadyAnswer> = { ready: problems.length === 0, problems, notes };
+      const { problems, notes } = await readiness();
+      const answer: z.infer<typeof ReadyAnswer> = {
+        ready: problems.length === 0,
+        problems: [...problems],
+        notes: [...notes],
+      };
       return { status: answer.ready ? 200 : 503, json: answer };
     },
+    metrics: async () => ({ status: 200, type: METRICS_TYPE, text: await metrics.render(await readiness()) }),
     openapi: () => ({ status: 200, json: openApi, cacheSeconds: JWKS_CACHE_SECONDS }),
   };
 }

@@ -12,6 +12,8 @@ import type { Handlers } from "./endpoint.ts";
 /** As the replicas room has it. */
 export interface PolicyInForce {
   status(): {
+    /** Of this broker's policy. */
+    readonly digest: string;
     readonly inForce: string | null;
     readonly isMismatched: boolean;
     readonly pending: { readonly set: ScopeSet; readonly since: Instant } | null;

@@ -108,6 +108,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   jose: ["identity", "secrets", "credentials", "sdk", "audit"],
   // Finds duplicate keys, which JSON.parse drops in silence.
   "jsonc-parser": ["gateway"],
+  "prom-client": ["http"],
   standardwebhooks: ["webhooks"],
   undici: ["gateway"],
   yaml: ["scopes"],

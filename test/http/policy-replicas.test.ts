@@ -28,6 +28,7 @@ async function grant(replica: Replica) {
 }
 
 const scopesOf = (replica: Replica) => replica.as("admin-1").call("readScopes");
+const metricsOf = async (replica: Replica) => (await fetch(`${replica.url}/metrics`)).text();
 const ready = (replica: Replica) => replica.as("admin-1").call("ready");
 
 async function activate(replica: Replica, digest: string, replaces: string | null, person = "admin-1") {
@@ -107,6 +108,11 @@ describe("a broker whose policy is not the one in force", { timeout: 60_000 }, (
     await expect(ask(other)).rejects.toMatchObject({ status: 503, code: "policy_mismatch", retryAfterSeconds: 1 });
     const call = await fetch(`${other.url}/gateway/railway/graphql/v2`, { method: "POST", body: "{}" });
     expect([call.status, call.headers.get("valetkey-error")]).toEqual([503, "policy_mismatch"]);
+    const [differs, alike] = await Promise.all([other, one].map(metricsOf));
+    expect(differs).toContain("valetkey_policy_mismatch 1\n");
+    expect(differs).toContain(`valetkey_policy_info{digest="${has}",in_force="${inForce}"} 1\n`);
+    expect(differs).toMatch(/^valetkey_requests_total\{route="requestGrant",status="503"\} 1$/m);
+    expect(alike).toContain("valetkey_policy_mismatch 0\n");
     expect(await ready(one)).toMatchObject({ ready: true });
     await grant(one);
   });

@@ -156,7 +156,7 @@ describe("the table of routes", () => {
     const places = routes.map(([, { method, path }]) => `${method} ${path}`);
     expect(new Set(places).size).toBe(places.length);
     const open = routes.filter(([, { who }]) => who === null).map(([name]) => name);
-    expect(open.toSorted()).toEqual(["health", "keySet", "openapi", "ready", "recordKeySet"]);
+    expect(open.toSorted()).toEqual(["health", "keySet", "metrics", "openapi", "ready", "recordKeySet"]);
     for (const [, { who, path }] of routes) if (who !== null) expect(path).toMatch(/^\/v1\//);
   });
 

@@ -1,0 +1,54 @@
+// Whether this broker gives, and if not, why: for a proxy, for `doctor`, for metrics. Anybody may ask.
+
+import type { RecordPort } from "../audit/record-port.ts";
+import type { GuardedClock } from "../core/guarded-clock.ts";
+import { createStoreCheck } from "./check-store.ts";
+import type { PolicyInForce } from "./scopes-handlers.ts";
+
+export interface ReadinessDependencies {
+  readonly record: RecordPort;
+  readonly clock: GuardedClock;
+  readonly inForce: PolicyInForce;
+  /** False: it has not heard of its store for more than a second. */
+  readonly isCurrent: () => boolean;
+  readonly lostPast: {
+    /** Why the store gives nothing; null: it does. */
+    readonly problem: () => string | null;
+  };
+}
+
+export interface Readiness {
+  /** Empty: it gives. */
+  readonly problems: readonly string[];
+  /** What somebody should do, though it gives. */
+  readonly notes: readonly string[];
+  readonly isWritable: boolean;
+  readonly isCurrent: boolean;
+  readonly hasLostPast: boolean;
+  readonly hasParted: boolean;
+  readonly policy: ReturnType<PolicyInForce["status"]>;
+}
+
+const ACTIVATE = "a person with the power administer runs `valetkey scopes activate`";
+
+/** Never rejects. */
+export function createReadiness({ record, clock, inForce, isCurrent, lostPast }: ReadinessDependencies) {
+  const checkStore = createStoreCheck(record, clock);
+  return async (): Promise<Readiness> => {
+    const store = await checkStore();
+    const lost = lostPast.problem();
+    const hasParted = clock.hasParted();
+    const jumped = hasParted ? "the wall clock jumped: minting waits until an administrator acknowledges it" : null;
+    const policy = inForce.status();
+    const { pending } = policy;
+    return {
+      problems: [jumped, inForce.problem(), store ?? lost].filter((problem) => problem !== null),
+      notes: pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`],
+      isWritable: store === null,
+      isCurrent: isCurrent(),
+      hasLostPast: lost !== null,
+      hasParted,
+      policy,
+    };
+  };
+}
