@@ -53,7 +53,7 @@ async function openShared(cleanUps: CleanUps) {
 }
 
 async function openServer(cleanUps: CleanUps) {
-  const server = await startRedisServer();
+  const server = await startRedisServer({ isMeasured: true });
   cleanUps.push(() => server.close());
   const client = await connect(server.url);
   cleanUps.push(() => client.disconnect());

@@ -1,5 +1,5 @@
 // Which engine the tests of behaviour run on, as the projects of vitest.config.ts say, and how many times as much of what
-// is random they try as usual. Nothing else reads these two variables.
+// is random they try as usual. Nothing else reads these variables.
 
 export type TestedEngine = "sqlite" | "redis";
 
@@ -12,6 +12,9 @@ function engineIn(value: string | undefined): TestedEngine {
     `expected sqlite or redis in TEST_STORE, found ${value}: leave it to the projects of vitest.config.ts`,
   );
 }
+
+/** In CI all of what takes minutes; elsewhere a part of it, so that the tests are run often. */
+export const IS_WHOLE = process.env["CI"] === "true" || process.env["TEST_RUNS"] !== undefined;
 
 /** 1 unless somebody wants a longer search. */
 export const RUNS = timesIn(process.env["TEST_RUNS"] ?? "1");
