@@ -12,7 +12,7 @@ import { ENGINE, IS_WHOLE, RUNS } from "../support/tested-engine.ts";
 
 const LANES = 4;
 /** A script of Redis is done whole or not at all, whatever becomes of the broker: fewer moments are different there. */
-const KILLS_PER_LANE = ENGINE === "sqlite" ? (IS_WHOLE ? 51 : 13) : 10 * RUNS;
+const KILLS_PER_LANE = IS_WHOLE ? (ENGINE === "sqlite" ? 51 : 10 * RUNS) : 6;
 const CALLERS = 6;
 
 /** The address changes with each start, the name of the broker does not: all brokers of a store have one. */

@@ -14,10 +14,10 @@ import { type BrokerProcess, startBrokerProcess } from "../support/broker-proces
 import { bodyOf, openStoppingUpstream, type Stop, type StoppingUpstream } from "../support/stopping-upstream.ts";
 import { openPlace, type StorePlace } from "../support/store-place.ts";
 import { makeTestFolder, type TestFolder } from "../support/test-folder.ts";
-import { RUNS } from "../support/tested-engine.ts";
+import { IS_WHOLE, RUNS } from "../support/tested-engine.ts";
 
 /** Brokers side by side. */
-const LANES = 2 * RUNS;
+const LANES = IS_WHOLE ? 2 * RUNS : 1;
 /** What happens side by side where the kill comes at any moment. */
 const CALLERS = 3;
 const LIVE = ["waiting", "ready", "firing"];
