@@ -2,6 +2,7 @@
 // default store; and how long after a revocation's answer the last of 50 verifiers, each in a process of its own and
 // spread over three brokers, still accepts what it ended.
 
+import { setTimeout } from "node:timers/promises";
 import { connect } from "../../src/store/redis/connection.ts";
 import { startRedisServer } from "../support/redis-server.ts";
 import { AGENT, type BenchBroker, makeBenchFolder, type SharedStore, startBroker, writeMasterKey } from "./broker.ts";
@@ -66,15 +67,28 @@ interface Spent {
   readonly cpuMs: number;
   readonly logBytes: number;
   readonly memoryBytes: number;
+  /** Of that, the record: the only part that nothing ever takes away. */
+  readonly recordBytes: number;
 }
 
+const RECORD = "{valetkey}:record";
+const DRAFTS = "{valetkey}:drafts";
+/** At most so long until all entries are linked. */
+const LINK_MS = 10_000;
+
+/** When every entry is linked, which is part of the work. */
 async function readSpent(client: Awaited<ReturnType<typeof connect>>): Promise<Spent> {
+  for (const end = performance.now() + LINK_MS; (await client.xlen(DRAFTS)) > 0; await setTimeout(20)) {
+    if (performance.now() > end) throw new Error(`there are entries that nobody has linked for ${LINK_MS / 1000} s`);
+  }
+  const recordBytes = await client.memory("USAGE", RECORD, "SAMPLES", "0");
   const text = await client.info();
   const number = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, "m").exec(text)?.[1]);
   return {
     cpuMs: (number("used_cpu_user") + number("used_cpu_sys")) * 1000,
     logBytes: number("aof_current_size"),
     memoryBytes: number("used_memory"),
+    recordBytes: recordBytes ?? 0,
   };
 }
 
@@ -122,7 +136,7 @@ async function measureMints({ main, effort, say }: Bench, cleanUps: CleanUps): P
 function describeSpent(before: Spent, after: Spent, count: number): string {
   const each = (name: keyof Spent): number => (after[name] - before[name]) / count;
   const bytes = (name: keyof Spent): string => Math.round(each(name)).toLocaleString("en-US");
-  return `${Math.round(each("cpuMs") * 1000)} µs of its processor, ${bytes("logBytes")} bytes of log, ${bytes("memoryBytes")} bytes of memory`;
+  return `${Math.round(each("cpuMs") * 1000)} µs of its processor, ${bytes("logBytes")} bytes of log, ${bytes("memoryBytes")} bytes of memory, ${bytes("recordBytes")} of them for ever`;
 }
 
 /** What the others cost the server: through one broker, one kind after the other. */
