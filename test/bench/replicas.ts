@@ -20,7 +20,8 @@ const IN_FLIGHT = 64;
 const VERIFIERS = 50;
 const WATCHED_BY = 3;
 const REVOCATIONS = 20;
-const SPENDING = 1000;
+/** Below the 600 renewals that one agent has in a minute. */
+const SPENDING = 500;
 const MAX_MS = 250;
 /** 50 processes look each this often: busier, they would measure one another. */
 const PAUSE_MS = 2;
