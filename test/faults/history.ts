@@ -76,9 +76,9 @@ export class NotAnswered extends Error {
 export function outcomeOf(thrown: unknown): string {
   if (thrown instanceof RefusedError || thrown instanceof NotAnswered) return thrown.code;
   if (thrown instanceof BrokerUnreachableError) {
-    if (thrown.kind === "broker_fault") return thrown.code ?? "broker_fault";
+    if (thrown.kind === "broker_fault" && thrown.code !== null) return thrown.code;
     // A broker that closes, and one that begins, answers 503 without words.
-    if (thrown.kind === "unexpected_answer" && thrown.status !== 503) throw thrown;
+    if (["broker_fault", "unexpected_answer"].includes(thrown.kind) && thrown.status !== 503) throw thrown;
     return "unreachable";
   }
   throw thrown;
