@@ -103,7 +103,7 @@ describe("an upstream that never answers", () => {
   it("keeps no other upstream's calls from firing", { timeout: 60_000 }, async () => {
     const other = await openOddUpstream((request, response) => plain("fine")(request, response));
     undo.push(() => other.close());
-    const more = "addresses: [127.0.0.1/32]\nlimits: { responseBytes: 1048576, timeout: 12s }";
+    const more = "addresses: [127.0.0.1/32]\nlimits: { responseBytes: 1048576, timeout: 6s }";
     const gateway = await openOdd({ more, others: { other: { origin: other.origin } } });
     gateway.behave(never);
     for (let n = 0; n < 8; n++) await gateway.holding.sign("oncall-1", await held(gateway, "odd", `wait ${n}`));

@@ -43,6 +43,9 @@ async function expectRefused(id: string, attempt: () => Promise<unknown>, code: 
   expect((await eventsOf(gateway.broker, id)).at(-1)).toBe("approval.refused");
 }
 
+/** Of the same form. */
+const another = <Id extends string>(id: Id): Id => `${id.slice(0, -1)}${id.endsWith("0") ? "1" : "0"}` as Id; // What it is made of has the form.
+
 describe("a signature is refused", () => {
   it("over another digest", async () => {
     const id = await hold();
@@ -50,7 +53,7 @@ describe("a signature is refused", () => {
     const others = [
       "0".repeat(64),
       digestOfHold({ ...document, reason: "another" }),
-      digestOfHold({ ...document, hold: `${document.hold.slice(0, -1)}0` as typeof document.hold }),
+      digestOfHold({ ...document, hold: another(document.hold) }),
     ];
     for (const digest of others) {
       const value = await gateway.signature("oncall-1", id, { digest });

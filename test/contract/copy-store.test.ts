@@ -16,6 +16,7 @@ import type { StorePorts } from "../../src/store/store.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { expectAlike, keysOf, rowsOf, tablesOf } from "../support/store-copies.ts";
 import { type Act, everything, history, live } from "../support/store-history.ts";
+import { IS_WHOLE } from "../support/tested-engine.ts";
 import { activate, cut, grantFrom, issue, MINUTE, proofAt, renew, T0 } from "./drafts.ts";
 
 let server: RedisServer;
@@ -108,7 +109,7 @@ describe("a whole store", { timeout: 120_000 }, () => {
           ? copyAround(redisPlace(), acts, sqlitePlace, redisPlace)
           : copyAround(sqlitePlace(), acts, redisPlace, sqlitePlace),
       ),
-      { numRuns: 15 },
+      { numRuns: IS_WHOLE ? 15 : 8 },
     );
   });
 

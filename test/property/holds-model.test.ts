@@ -6,16 +6,16 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { verifyApprovals } from "../../src/audit/verify-approvals.ts";
 import { openHeldEngine } from "../support/held-engine.ts";
 import { TASKS } from "../support/held-world.ts";
-import { ENGINE, RUNS } from "../support/tested-engine.ts";
+import { ENGINE, IS_WHOLE, RUNS } from "../support/tested-engine.ts";
 import { openTestedStore } from "../support/tested-store.ts";
 import { commands, compare } from "./holds-commands.ts";
 import { createModel, judgeSend } from "./holds-model.ts";
 import { look, lookWhile } from "./holds-looks.ts";
 import { advance, attest, request, seen, signAll, type Step } from "./holds-steps.ts";
 
-const HISTORIES = 10 * RUNS;
+const HISTORIES = IS_WHOLE ? 10 * RUNS : 5;
 /** Rare things come up in most rounds of this many runs, and in one of a few at the latest. */
-const MOST_ROUNDS = 4;
+const MOST_ROUNDS = IS_WHOLE ? 4 : 8;
 /** A failing history is made shorter for at most half of it. */
 const LIMIT_MS = 300_000 * RUNS;
 const MUST_BE_SEEN: readonly string[] =

@@ -22,7 +22,7 @@ import {
   renew,
   T0,
 } from "../contract/drafts.ts";
-import { ENGINE, RUNS } from "../support/tested-engine.ts";
+import { ENGINE, IS_WHOLE, RUNS } from "../support/tested-engine.ts";
 import { openTestedStore } from "../support/tested-store.ts";
 import * as model from "./store-model.ts";
 
@@ -263,7 +263,7 @@ describe(`the engine ${ENGINE}`, () => {
           await opened.close();
         }
       }),
-      { numRuns: 20 * RUNS },
+      { numRuns: IS_WHOLE ? 20 * RUNS : 10 },
     );
   });
 });

@@ -4,8 +4,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, vi } from "vitest";
-import { loadScopes } from "../../src/scopes/load.ts";
 import { type ScopesChange, type ScopesWatch, watchScopes } from "../../src/scopes/watch.ts";
+import { loadHere } from "./load-here.ts";
 import { baseFiles } from "./scopes-text.ts";
 
 export const SETTLE_MS = 2000;
@@ -78,13 +78,14 @@ export async function startWatch(
     readonly settlesAtOnce?: boolean;
   } = {},
 ): Promise<Watched> {
-  const loaded = await loadScopes(folder);
+  const loaded = await loadHere(folder);
   if ("problems" in loaded) throw new Error("expected a set");
   const time = createTime();
   const changes: ScopesChange[] = [];
   const failures: unknown[] = [];
   const watch = watchScopes({
     folder,
+    load: loadHere,
     digest: loaded.set.digest,
     onChange: async (change) => {
       await onChange(change);
