@@ -1,12 +1,13 @@
 // Every environment variable of the broker: one strict schema, all problems at once. Reads only what it is given.
 // An unknown VALETKEY_ variable is an error: a misspelt limit must not become a default.
 
-import { dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import * as z from "zod";
 import { isOrigin } from "./api/secrets.ts";
 import { ACCEPTABLE_LOSSES, type AcceptableLoss, isAcceptableLoss } from "./core/accepted-losses.ts";
 import { parseDurationSeconds } from "./core/duration.ts";
 import { isInsideFolder } from "./core/inside-folder.ts";
+import { knownBeside } from "./core/known-file.ts";
 import { isName } from "./core/names.ts";
 import { parseRedisAddress, type RedisAddress } from "./core/redis-address.ts";
 import { Secret } from "./core/secret.ts";
@@ -239,8 +240,7 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
     ...findWithoutRedis(variables),
   ];
   if (!parsed.success) throw new ConfigError(problems);
-  const values = parsed.data;
-  const { VALETKEY_STORE: named } = values;
+  const { VALETKEY_STORE: named, ...values } = parsed.data;
   const fileOf = (name: string | undefined): string | null => (name === undefined ? null : resolve(cwd, name));
   const store: StoreLocation =
     named.engine === "sqlite"
@@ -255,7 +255,7 @@ export function readServerConfig(env: Variables, cwd: string): ServerConfig {
         };
   const scopesFolder = resolve(cwd, values.VALETKEY_SCOPES);
   const masterKeyFile = resolve(cwd, values.VALETKEY_MASTER_KEY_FILE);
-  const knownFile = fileOf(values.VALETKEY_KNOWN_FILE) ?? join(dirname(masterKeyFile), "known.json");
+  const knownFile = fileOf(values.VALETKEY_KNOWN_FILE) ?? knownBeside(masterKeyFile, store.engine);
   const ownFiles = [masterKeyFile, knownFile, ...(store.engine === "sqlite" ? [store.file] : [])];
   const ownFolders = [...new Set([...ownFiles.map((own) => dirname(own)), scopesFolder])];
   const listed = values.VALETKEY_SECRETS_FILES;

@@ -131,18 +131,22 @@ function readEntry(line: string): Entry | string {
   return { seq, previous, hash: hashLeaf(line) };
 }
 
+/** Rejects where it is not signed by the key that was kept with it. */
+export async function readSignedHead({ checkpoint, key }: SignedHead): Promise<CheckpointClaims> {
+  const algorithms = ["ES256"];
+  const { payload, protectedHeader } = await compactVerify(checkpoint, await importJWK(key, "ES256"), { algorithms });
+  if (protectedHeader.typ !== CHECKPOINT_TYPE) throw new Error("another type");
+  return CheckpointClaims.parse(JSON.parse(Buffer.from(payload).toString()));
+}
+
 async function readHeads(
   checkpoints: readonly SignedHead[],
   report: (seq: number | null, message: string) => void,
 ): Promise<readonly CheckpointClaims[]> {
   const heads: CheckpointClaims[] = [];
-  for (const { checkpoint, key } of checkpoints) {
+  for (const checkpoint of checkpoints) {
     try {
-      const { payload, protectedHeader } = await compactVerify(checkpoint, await importJWK(key, "ES256"), {
-        algorithms: ["ES256"],
-      });
-      if (protectedHeader.typ !== CHECKPOINT_TYPE) throw new Error("another type");
-      heads.push(CheckpointClaims.parse(JSON.parse(Buffer.from(payload).toString())));
+      heads.push(await readSignedHead(checkpoint));
     } catch {
       report(null, "a checkpoint is not signed by the key that was kept with it");
     }

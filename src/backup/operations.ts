@@ -98,6 +98,8 @@ export async function verifyBackup({
 interface Migrate {
   readonly from: StoreLocation;
   readonly to: StoreLocation;
+  /** The one with which brokers will open the copy: it must be the source's. */
+  readonly masterKeyFile: string;
   /** Copies and compares, and then throws the copy away. */
   readonly dryRun: boolean;
   readonly force: boolean;
@@ -114,20 +116,22 @@ export interface Migrated {
  * The source is held, and closed for good before the target is opened to anybody: never do both serve. Whatever happens in
  * between, the source is whole, and `force` begins again.
  */
-export async function migrate({ from, to, dryRun, force, onRows }: Migrate): Promise<Migrated> {
+export async function migrate({ from, to, masterKeyFile, dryRun, force, onRows }: Migrate): Promise<Migrated> {
   if (from.engine !== "sqlite") {
     throw new BackupError(
       "a store in Redis cannot be held against its brokers while it is copied: stop them, make a backup, and restore that",
     );
   }
   const place = nameOf(to);
+  if (place === nameOf(from)) throw new BackupError(`the store to move and the one to fill are the same: ${place}`);
+  const { isOf } = await readSealer(masterKeyFile);
   const source = await openToMove(from.file);
   try {
     refuseMoved(source, from.file, place, force);
     const target = await openToFill(to, { force });
     try {
       const one = createTally({ isComparing: true });
-      await target.load(counted(seen(source.rows({ isHandover: true }), one), onRows));
+      await target.load(counted(seen(ofOwnKey(source.rows({ isHandover: true }), isOf), one), onRows));
       await compare(one, target);
       if (!dryRun) {
         await source.shut(place);

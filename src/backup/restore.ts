@@ -9,7 +9,7 @@ import type { Sealer } from "../secrets/sealer.ts";
 import type { StoreLocation } from "../store/open-store.ts";
 import { openToFill } from "../store/open-whole.ts";
 import { BackupError } from "./backup-error.ts";
-import { openBackup } from "./backup-file.ts";
+import { type BackupFacts, openBackup } from "./backup-file.ts";
 import { counted, type OnRows, type Verified, verifyBackup } from "./operations.ts";
 import { restoredRows } from "./restored-rows.ts";
 import { createTally, seen } from "./tally.ts";
@@ -20,8 +20,8 @@ interface Restore {
   readonly masterKeyFile: string;
   /** Kept elsewhere: how far the record was at least. */
   readonly head: Head | null;
-  /** What a broker kept of the store; `isNamed`: it must be there. */
-  readonly known: { readonly file: string; readonly isNamed: boolean };
+  /** What a broker kept of the store: `named` must be there, the usual one of its engine may be. */
+  readonly known: { readonly named: string | null; readonly usual: (engine: StoreLocation["engine"]) => string };
   /** Why it may be that something was lost; null: nothing may. */
   readonly acceptedLoss: string | null;
   readonly force: boolean;
@@ -40,7 +40,8 @@ export interface Restored extends Verified {
 export async function restore({ file, to, masterKeyFile, head, known: place, ...rest }: Restore): Promise<Restored> {
   const { acceptedLoss, force, clock, onRows } = rest;
   const { sealer } = await readSealer(masterKeyFile);
-  const known = await readKnown(place, sealer);
+  const { engine } = await readFacts(file, sealer);
+  const known = await readKnown(place.named ?? place.usual(engine), place.named !== null, sealer);
   const at = [head?.seq ?? 0, known?.place.seq ?? 0] as const;
   const { hashes, ...verified } = await verifyBackup({ file, masterKeyFile, onRows, at });
   const lost = judgeLoss(verified.head, hashes, head, known);
@@ -75,7 +76,13 @@ export async function restore({ file, to, masterKeyFile, head, known: place, ...
   }
 }
 
-async function readKnown({ file, isNamed }: Restore["known"], sealer: Sealer): Promise<Known | null> {
+async function readFacts(file: string, sealer: Sealer): Promise<BackupFacts> {
+  const backup = await openBackup(file, sealer);
+  await backup.close();
+  return backup.facts;
+}
+
+async function readKnown(file: string, isNamed: boolean, sealer: Sealer): Promise<Known | null> {
   const { found } = await openKnownStore({ file, issuer: null, sealer });
   if (found === null && isNamed) throw new BackupError(`there is no file ${file}: name the known.json of a broker`);
   return found;

@@ -134,7 +134,7 @@ async function readKeysOf(folder: string): Promise<IsRegistered> {
   return (person, key) => keys.get(person)?.has(key) === true;
 }
 
-async function readCheckpoint(file: string): Promise<KeptCheckpoint> {
+export async function readCheckpoint(file: string): Promise<KeptCheckpoint> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
     throw wrongUse(`cannot read ${file}: ${messageOf(error)}`);
   });

@@ -3,7 +3,9 @@
 
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { readSignedHead } from "../audit/verify-record.ts";
 import { type Context, type OutputOptions, withExamples, withJsonOption } from "./context.ts";
+import { readCheckpoint } from "./audit-verify.ts";
 import { wrongUse } from "./failure.ts";
 import type { CopiedRows, Maintenance } from "./surroundings.ts";
 
@@ -48,17 +50,17 @@ export function addRestoreCommand(program: Command, context: Context): void {
     .description("begin a new store with a backup; what was granted before is void")
     .argument("<file>", "backup to read")
     .option("--to <store>", "store to fill, which must be empty (VALETKEY_STORE)")
-    .option("--head <seq:hash>", "head of the record as it was kept elsewhere (valetkey audit checkpoint)")
+    .option("--head <head>", "how far the record was: a file of valetkey audit checkpoint, or SEQ:HASH")
     .option(
       "--known <file>",
-      "what a broker kept of the lost store (VALETKEY_KNOWN_FILE; known.json beside the master key)",
+      "what a broker kept of the lost store (VALETKEY_KNOWN_FILE; known.json or known-redis.json beside the master key)",
     )
     .option("--accept-loss <reason>", "restore although revocations since the backup may be lost; is recorded")
     .option("--force", "remove what an earlier run has left half done")
     .action((file: string, options: RestoreOptions) => restoreFile(context, file, options));
   withExamples(
     withJsonOption(restore),
-    "valetkey restore valetkey.backup --to sqlite:.valetkey/broker.db --head 1042:9f…",
+    "valetkey restore valetkey.backup --to sqlite:.valetkey/broker.db --head head.json",
     'valetkey restore valetkey.backup --accept-loss "the disk is gone, this is the last backup"',
   );
 }
@@ -74,6 +76,7 @@ export function addMigrateCommand(program: Command, context: Context): void {
     .action((options: MigrateOptions) => migrateStore(context, options));
   withExamples(
     withJsonOption(migrate),
+    "valetkey migrate --from sqlite:.valetkey/broker.db --to redis://127.0.0.1:6379 --dry-run",
     "valetkey migrate --from sqlite:.valetkey/broker.db --to redis://127.0.0.1:6379",
   );
 }
@@ -107,7 +110,7 @@ async function restoreFile(context: Context, file: string, options: RestoreOptio
       ...common,
       file: resolve(surroundings.cwd, file),
       to: options.to ?? null,
-      head: options.head === undefined ? null : parseHead(options.head),
+      head: options.head === undefined ? null : await readHead(resolve(surroundings.cwd, options.head), options.head),
       known: options.known === undefined ? null : resolve(surroundings.cwd, options.known),
       acceptedLoss: reason,
       force: options.force === true,
@@ -115,7 +118,9 @@ async function restoreFile(context: Context, file: string, options: RestoreOptio
     const { facts, counts, head, carried, lost } = restored;
     return { counts, head, facts: { backup: facts.id, taken: facts.taken, carried, lost: lost ?? "unknown" } };
   });
-  terminal.remark("what was granted before is void; start a broker, and then: valetkey doctor --acknowledge-store");
+  terminal.remark(
+    'what was granted before is void; start a broker, and then: valetkey doctor --acknowledge-store --reason "…" --as admin-1',
+  );
 }
 
 async function migrateStore(context: Context, options: MigrateOptions): Promise<void> {
@@ -133,11 +138,14 @@ async function migrateStore(context: Context, options: MigrateOptions): Promise<
     context.terminal.remark("the old store is closed for good; start the brokers with VALETKEY_STORE at the new one");
 }
 
-function parseHead(text: string): { readonly seq: number; readonly hash: string } {
+/** As text, or the signed head in a file. */
+async function readHead(file: string, text: string): Promise<{ readonly seq: number; readonly hash: string }> {
   const [, seq, hash] = HEAD.exec(text) ?? [];
-  if (seq === undefined || hash === undefined)
-    throw wrongUse("--head: expected a number, a colon and 64 hex digits, as valetkey audit checkpoint gives them");
-  return { seq: Number(seq), hash };
+  if (seq !== undefined && hash !== undefined) return { seq: Number(seq), hash };
+  const kept = await readCheckpoint(file);
+  return readSignedHead(kept).catch(() => {
+    throw wrongUse(`--head: ${file} is not signed by the key that is in it`);
+  });
 }
 
 type Common = Parameters<Maintenance["verify"]>[0];
@@ -160,7 +168,7 @@ async function run(
   if (options.json === true) return terminal.json({ ...facts, counts, head, seconds });
   terminal.facts([
     ...Object.entries(facts).map(([name, value]) => [name, String(value)] as const),
-    ["head", `${head.seq} ${head.hash}`],
+    ["head", `${head.seq}:${head.hash}`],
     ["seconds", String(seconds)],
   ]);
   terminal.table(

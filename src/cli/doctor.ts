@@ -65,6 +65,7 @@ async function runDoctor(context: Context, options: DoctorOptions): Promise<void
     const { reason = "accepted with valetkey doctor" } = options;
     const answer = await connect(context.surroundings, options).call("acknowledgeStore", { body: { reason } });
     if (options.json === true) return terminal.json(answer);
+    terminal.remark("proofs of identity are refused for up to 30 s; then agents ask again");
     return terminal.line(
       `the store is accepted at entry ${answer.found.seq} (entry ${answer.known.seq} was known); everything before is void by ${answer.revocation}`,
     );

@@ -38,9 +38,15 @@ async function report(error: unknown, context: Context): Promise<ExitCode> {
     return error.status === 400 || error.status === 413 ? EXIT.wrongUse : EXIT.refused;
   }
   if (error instanceof BrokerUnreachableError) {
-    terminal.error(error.message);
+    const { code } = error;
+    terminal.error(code === null ? error.message : `the broker answers ${code}: ${error.message}`);
     if (error.kind === "network")
       terminal.remark("start one with: valetkey serve, or say where it is with --url or VALETKEY_URL");
+    // Of what was asked nobody knows whether it was done.
+    if (code === "store_unavailable")
+      terminal.remark(
+        "what was asked may or may not have been done: look, or ask again; GET /readyz says what is wrong",
+      );
     return EXIT.unreachable;
   }
   if (error instanceof ValetkeyError) {
@@ -69,6 +75,7 @@ async function reportRefusal(refusal: RefusedError, { surroundings, terminal }: 
 /** What a caller can do about a refusal, where its reasons cannot say. */
 const NEXT_STEPS: Readonly<Record<string, string>> = {
   proof_invalid: "is this the key that the policy names for you, and --url the broker's own name (VALETKEY_ISSUER)?",
+  proof_replayed: "make the call again; for 30 s after a store was recovered every proof is refused",
   proof_expired: "does this machine's clock run right? see: valetkey doctor",
   power_missing: "call as a person who has the power, with --as or --key",
   agent_frozen: "a person of security lifts it with: valetkey unfreeze",

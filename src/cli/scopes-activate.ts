@@ -53,8 +53,10 @@ async function activatePolicy(context: Context, given: string | undefined, optio
   const answer = await client.call("readScopes");
   if (isSame(answer.inForce, given) || (given === undefined && isSettled(answer))) {
     if (options.json === true) return terminal.json({ ...answer, activated: false });
+    if (given === undefined) terminal.remark("nothing waits at this broker; what another one has loaded: --url");
     return terminal.line(`nothing to do: policy ${answer.inForce ?? "none"} is in force`);
   }
+  refuseToGoBack(answer, given);
   const digest = findLoaded(answer, given);
   // With --json the answer alone goes to standard output; the person at the terminal reads all the same.
   const say = (line: string): void => (options.json === true ? terminal.remark(line) : terminal.line(line));
@@ -65,6 +67,14 @@ async function activatePolicy(context: Context, given: string | undefined, optio
   const done = await client.call("activateScopes", { body: parseBody(ActivationRequest, wanted) });
   if (options.json === true) return terminal.json(done);
   printDone(terminal, done);
+}
+
+/** What is in force may be newer than what this broker has: an old policy comes back by its name only. */
+function refuseToGoBack({ digest, inForce, mismatched, pending }: ScopesAnswer, given: string | undefined): void {
+  if (given !== undefined || !mismatched || pending !== null || inForce === null) return;
+  throw refused(
+    `nothing was activated: policy ${inForce} is in force, and this broker has another, perhaps an older one: bring it the scopes folder of that digest; or, to put what it has in force for all brokers, name it: valetkey scopes activate ${digest.slice(0, 12)}`,
+  );
 }
 
 function isSettled({ mismatched, pending }: ScopesAnswer): boolean {

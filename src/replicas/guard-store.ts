@@ -6,6 +6,8 @@ import type { Feed } from "../revocation/feed.ts";
 import type { FeedEntry, RevocationPort } from "../revocation/revocation-port.ts";
 import type { PersonCall } from "../revocation/revocations.ts";
 import type { KeyRing } from "../secrets/key-ring.ts";
+import type { KeyPort } from "../secrets/key-port.ts";
+import { keepCheck } from "../secrets/master-key.ts";
 import type { Sealer } from "../secrets/sealer.ts";
 import { acknowledgeStore, type StoreAcknowledged } from "./acknowledge-store.ts";
 import { openKnownStore } from "./known-store.ts";
@@ -38,7 +40,7 @@ interface GuardedStore<Store> {
 
 /** Rejects where what an earlier process knew of the store cannot be read, or held against it. */
 export async function guardStore<
-  Store extends RecordPort & Pick<RevocationPort, "snapshot"> & { readonly standing: StandingPort },
+  Store extends RecordPort & Pick<RevocationPort, "snapshot"> & KeyPort & { readonly standing: StandingPort },
 >({ config, issuer, store, sealer, ring, feed, wake, ...rest }: Dependencies<Store>): Promise<GuardedStore<Store>> {
   const port = store.standing;
   const guard = await openStoreGuard({
@@ -46,6 +48,7 @@ export async function guardStore<
     port,
     store,
     ring,
+    keepMasterKeyCheck: () => keepCheck(sealer, store),
     file: await openKnownStore({ file: config.knownFile, issuer: config.issuer, sealer }),
     checkpoint: (head) => ring.sign("record", CHECKPOINT_TYPE, { iss: issuer, ...head }),
     startFeedAnew: () =>

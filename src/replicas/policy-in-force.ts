@@ -228,8 +228,9 @@ export function findUnpinned(pin: string | null, digest: string): readonly strin
 }
 
 function describeMismatch(digest: string, inForce: string | null): string {
-  const other = inForce === null ? "none" : short(inForce);
-  return `this replica has policy ${short(digest)}, the store has ${other} in force: give this replica that one, or ${howTo(digest)}`;
+  const has = `this replica has policy ${short(digest)}, the store has ${short(inForce)} in force`;
+  if (inForce === null) return `${has}: ${howTo(digest)}`;
+  return `${has}: bring this replica the scopes folder with that digest; or, if its own is to be in force for all, ${howTo(digest)}`;
 }
 
 const howTo = (digest: string): string =>

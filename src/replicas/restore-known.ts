@@ -12,7 +12,9 @@ import type { Standing, StandingPort } from "./standing-port.ts";
 interface Dependencies {
   readonly port: Pick<StandingPort, "restoreCutOff" | "restoreFreeze">;
   readonly store: Pick<RevocationPort, "snapshot">;
-  readonly ring: Pick<KeyRing, "list" | "rotate" | "reload">;
+  readonly ring: Pick<KeyRing, "list" | "rotate" | "reload" | "complete">;
+  /** By what a start tells the master key. */
+  readonly keepMasterKeyCheck: () => Promise<void>;
   readonly at: () => Instant;
   readonly policyDigest: () => string;
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
@@ -23,7 +25,15 @@ export interface Restorer {
   restore(known: Known, standing: Standing): Promise<boolean>;
 }
 
-export function createRestorer({ port, store, ring, at, policyDigest, log }: Dependencies): Restorer {
+export function createRestorer({
+  port,
+  store,
+  ring,
+  keepMasterKeyCheck,
+  at,
+  policyDigest,
+  log,
+}: Dependencies): Restorer {
   let doneFor: string | null = null;
 
   const restoreStops = async ({ place: { epoch, feed }, cutOffs, frozen }: Known): Promise<number> => {
@@ -48,7 +58,7 @@ export function createRestorer({ port, store, ring, at, policyDigest, log }: Dep
 
   /** What was retired may be in wrong hands; where one of them lives again, nothing that any key signed is believed. */
   const retireAgain = async ({ retiredKeys }: Known): Promise<boolean> => {
-    await ring.reload();
+    await ring.complete();
     const retired = new Set(retiredKeys);
     if (!ring.list().some(({ id }) => retired.has(id))) return false;
     try {
@@ -66,6 +76,8 @@ export function createRestorer({ port, store, ring, at, policyDigest, log }: Dep
     restore: async (known, { epoch, wentBack }) => {
       const loss = `${epoch} ${wentBack?.noticedAt}`;
       if (doneFor === loss) return false;
+      // It may be empty.
+      await keepMasterKeyCheck();
       const restored = await restoreStops(known);
       const isRotated = await retireAgain(known);
       doneFor = loss;

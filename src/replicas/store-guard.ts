@@ -34,7 +34,8 @@ export interface GuardDependencies {
   readonly port: StandingPort;
   readonly store: RecordPort & Pick<RevocationPort, "snapshot">;
   readonly file: KnownStore;
-  readonly ring: Pick<KeyRing, "list" | "rotate" | "reload">;
+  readonly ring: Pick<KeyRing, "list" | "rotate" | "reload" | "complete">;
+  readonly keepMasterKeyCheck: () => Promise<void>;
   /** Signs a head of the record. */
   readonly checkpoint: (head: { readonly seq: number; readonly hash: string; readonly at: Instant }) => Promise<string>;
   readonly at: () => Instant;
@@ -52,7 +53,8 @@ const TELL_EVERY_MS = 60_000;
 
 /** Resolves when what an earlier process knew was held against the store. Rejects where that cannot be done. */
 export async function openStoreGuard(dependencies: GuardDependencies): Promise<StoreGuard> {
-  const { port, store, file, ring, checkpoint, at, clock, policyDigest, startFeedAnew, log } = dependencies;
+  const { port, store, file, ring, keepMasterKeyCheck, checkpoint, at, clock, policyDigest, startFeedAnew, log } =
+    dependencies;
   let known: Known = file.found ?? NOTHING_KNOWN;
   let standing: Standing;
   /** Something that stops things was heard of that is not on disk. */
@@ -64,7 +66,7 @@ export async function openStoreGuard(dependencies: GuardDependencies): Promise<S
   let heardSince: FeedEntry[] = [];
   const isDue = (): boolean => clock.monotonic() - writtenAt >= WRITE_EVERY_MS;
 
-  const restorer = createRestorer({ port, store, ring, at, policyDigest, log });
+  const restorer = createRestorer({ port, store, ring, keepMasterKeyCheck, at, policyDigest, log });
 
   /** False: the store is not what it was. */
   const isWhole = async (): Promise<boolean> => {
@@ -132,11 +134,11 @@ export async function openStoreGuard(dependencies: GuardDependencies): Promise<S
       isToWrite = true;
       if (clock.monotonic() - failedAt < TELL_EVERY_MS) return;
       failedAt = clock.monotonic();
-      const why = cause instanceof Error && "code" in cause ? String(cause.code) : "unknown";
-      log(
-        "error",
-        `what this broker knows of its store cannot be kept on disk (${why}): set VALETKEY_KNOWN_FILE to where it may write`,
-      );
+      const why =
+        cause instanceof BrokerError
+          ? cause.message
+          : `${cause instanceof Error && "code" in cause ? String(cause.code) : "unknown"}: set VALETKEY_KNOWN_FILE to where it may write`;
+      log("error", `what this broker knows of its store cannot be kept on disk: ${why}`);
     }
   };
 

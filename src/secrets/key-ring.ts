@@ -37,6 +37,8 @@ export interface KeyRing {
   tick(): Promise<void>;
   /** Another broker may have changed the keys. */
   reload(): Promise<void>;
+  /** The same, and makes the first keys where there are none: at a start, and in a store that has lost them. */
+  complete(): Promise<void>;
 }
 
 interface Dependencies {
@@ -153,15 +155,17 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
     }
   };
 
-  await load();
-  const missing = PURPOSES.filter(
-    (purpose) => !loaded.some((key) => key.purpose === purpose && key.state === "active"),
-  );
-  if (missing.length > 0) {
+  const complete = async (): Promise<void> => {
+    await load();
+    const missing = PURPOSES.filter(
+      (purpose) => !loaded.some((key) => key.purpose === purpose && key.state === "active"),
+    );
+    if (missing.length === 0) return;
     await unlessAnother(async () =>
       apply(merge(await Promise.all(missing.map((purpose) => plan(purpose, null, false)))), null),
     );
-  }
+  };
+  await complete();
 
   return {
     sign: (purpose, type, claims) => {
@@ -179,6 +183,7 @@ export async function createKeyRing(dependencies: Dependencies): Promise<KeyRing
         apply(merge(await Promise.all(PURPOSES.map((purpose) => plan(purpose, person, compromised)))), proof),
       ),
     reload: () => inTurn(load),
+    complete: () => inTurn(complete),
     tick: () =>
       inTurn(async () => {
         const now = at();

@@ -52,6 +52,11 @@ export async function openSealer(
   return sealer;
 }
 
+/** Of a store that was emptied under a broker: a start would take it for one that was altered. */
+export async function keepCheck(sealer: Sealer, keys: KeyPort): Promise<void> {
+  if ((await keys.masterKeyCheck()) === null) await writeCheck(sealer, keys);
+}
+
 /** With the key that is there, for who copies whole stores. `isOf`: whether it sealed a store, by its check value. */
 export async function readSealer(
   file: string,

@@ -2,16 +2,18 @@
 // effect is without its entry, and never do two stores serve.
 
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTally } from "../../src/backup/tally.ts";
 import { drawRandomPart } from "../../src/core/ids.ts";
+import { keepCheck, readSealer } from "../../src/secrets/master-key.ts";
 import type { DumpRow } from "../../src/store/dump.ts";
 import { openToFill, openToRead } from "../../src/store/open-whole.ts";
 import { openStore } from "../../src/store/open-store.ts";
@@ -149,7 +151,13 @@ describe("a migration that is killed", { timeout: 180_000 }, () => {
   async function seed(file: string): Promise<void> {
     const store = await openSqliteStore({ file });
     await activate(store);
-    await store.writeMasterKeyCheck(new Uint8Array([1]));
+    // Where a broker that is started in this folder has it.
+    const masterKey = join(folder, ".valetkey/master.key");
+    if (!existsSync(masterKey)) {
+      mkdirSync(dirname(masterKey));
+      writeFileSync(masterKey, randomBytes(32), { mode: 0o600 });
+    }
+    await keepCheck((await readSealer(masterKey)).sealer, store);
     const lanes = Array.from({ length: 50 }, async (_, lane) => {
       for (let i = 0; i < 60; i++) await issue(store, T0 + i, { task: `task ${lane} ${i}` });
     });

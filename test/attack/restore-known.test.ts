@@ -25,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 const fresh = (): string => join(folder, drawRandomPart());
-const NONE = { file: "/nowhere/known.json", isNamed: false };
+const NONE = { named: null, usual: () => "/nowhere/known.json" };
 
 /** A store that was backed up, and in which things were stopped after that. */
 async function makeBackup() {
@@ -66,7 +66,14 @@ describe("a backup that is older than what is known", { timeout: 30_000 }, () =>
     const { backup, file, knownFile, grant, since, now, feed, ...common } = await makeBackup();
     const target = fresh();
     const to = { engine: "sqlite", file: target } as const;
-    const options = { ...common, file, to, head: null, known: { file: knownFile, isNamed: true }, force: false };
+    const options = {
+      ...common,
+      file,
+      to,
+      head: null,
+      known: { named: knownFile, usual: () => "/nowhere/known.json" },
+      force: false,
+    };
     await expect(restore({ ...options, acceptedLoss: null })).rejects.toThrow(/at least 3 entries .* has 3 cut-offs/);
     const { head, carried, lost } = await restore({ ...options, acceptedLoss: "fire" });
     expect({ head, carried, lost }).toEqual({ head: backup.head, carried: 2, lost: 3 });
@@ -108,7 +115,7 @@ describe("a backup that is older than what is known", { timeout: 30_000 }, () =>
     await expect(restore({ ...options, head: null, acceptedLoss: null })).rejects.toThrow(/nothing says/);
     const head = { ...backup.head, hash: "0".repeat(64) };
     await expect(restore({ ...options, head, acceptedLoss: "fire" })).rejects.toThrow(/another record/);
-    const known = { file: fresh(), isNamed: true };
+    const known = { named: fresh(), usual: () => "/nowhere/known.json" };
     await expect(restore({ ...options, known, head: null, acceptedLoss: "fire" })).rejects.toThrow(/there is no file/);
   });
 });

@@ -1,7 +1,8 @@
 // A broker's store moves from SQLite to Redis and from a backup into another, by the commands that people use: what was
 // granted goes on after a move, is void after a restore, and no store serves twice.
 
-import { readFileSync, renameSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Broker, startBroker } from "../../src/compose.ts";
@@ -61,6 +62,23 @@ describe("a store that is moved", { timeout: 120_000 }, () => {
     expect([busy.code, busy.stderr]).toEqual([1, expect.stringMatching(/another broker uses/)]);
     await stop();
 
+    // Nothing that brokers could not open afterwards, or that could lose it.
+    const loose = await startRedisServer({ extra: ["--appendfsync", "everysec"] });
+    for (const more of [[], ["--dry-run"]]) {
+      const refused = await run(first, "migrate", "--to", loose.url, ...more);
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringMatching(/may lose .*\n.*appendfsync/)]);
+    }
+    await loose.close();
+    writeFileSync(join(folder.path, "other.key"), randomBytes(32), { mode: 0o600 });
+    const env = { VALETKEY_STORE: first, VALETKEY_MASTER_KEY_FILE: "other.key" };
+    const wrongKey = await runCli(["migrate", "--to", server.url], { cwd: folder.path, env });
+    expect([wrongKey.code, wrongKey.stderr]).toEqual([1, expect.stringMatching(/master key is not the one/)]);
+    const misspelt = { VALETKEY_STORE: first, VALETKEY_MASTER_KEYFILE: "other.key" };
+    const unknown = await runCli(["backup", "a.backup"], { cwd: folder.path, env: misspelt });
+    expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/VALETKEY_MASTER_KEYFILE/)]);
+    expect((await run(first, "migrate", "--to", first)).stderr).toMatch(/are the same/);
+    expect((await run(first, "migrate", "--to", "broker.db")).stderr).toMatch(/^valetkey: --to: expected sqlite:/);
+
     const dry = await run(first, "migrate", "--to", server.url, "--dry-run");
     expect([dry.code, dry.stderr]).toEqual([0, ""]);
     as = await start(first);
@@ -89,6 +107,10 @@ describe("a store that is moved", { timeout: 120_000 }, () => {
     let as = await start(server.url);
     const old = await ask(as("coder"), "old");
     const file = "all.backup";
+    const checkpoint = await as("admin-1").call("checkpoint");
+    writeFileSync(join(folder.path, "head.json"), JSON.stringify(checkpoint));
+    const forged = { ...checkpoint, checkpoint: `${checkpoint.checkpoint.slice(0, -8)}AAAAAAAA` };
+    writeFileSync(join(folder.path, "forged.json"), JSON.stringify(forged));
     const backup = await run(server.url, "backup", file);
     expect([backup.code, backup.stderr]).toEqual([0, ""]);
     expect(readFileSync(join(folder.path, file)).includes("grt_")).toBe(false);
@@ -105,10 +127,13 @@ describe("a store that is moved", { timeout: 120_000 }, () => {
       /has \d+ cut-offs, which would be carried over.*--accept-loss/,
     );
     // What the broker knew is lost as well.
-    const known = join(folder.path, ".valetkey/known.json");
+    const known = join(folder.path, ".valetkey/known-redis.json");
     renameSync(known, `${known}.away`);
     expect((await run(to, "restore", file)).stderr).toMatch(/nothing says what was revoked since/);
     expect((await run(to, "restore", file, "--head", kept)).stderr).toMatch(/at least \d+ entries .* --accept-loss/);
+    expect((await run(to, "restore", file, "--head", "forged.json")).stderr).toMatch(/not signed by the key/);
+    const signed = await run("sqlite:other.db", "restore", file, "--head", "head.json");
+    expect([signed.code, signed.stderr]).toEqual([0, expect.stringMatching(/doctor --acknowledge-store --reason/)]);
     renameSync(`${known}.away`, known);
     expect((await run(to, "restore", file, "--head", `3:${"0".repeat(64)}`)).stderr).toMatch(/another record/);
     const restored = await run(to, "restore", file, "--head", kept, "--accept-loss", "the server burnt");

@@ -1,5 +1,7 @@
 // `valetkey scopes status` and `activate` against brokers that share a store: what waits is shown, and a person says yes.
 
+import { cpSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ISSUER, openReplicas, type Replica, type Replicas } from "../support/replicas.ts";
 import { runCli, type RunOptions } from "./cli-run.ts";
@@ -67,6 +69,20 @@ describe("scopes activate", { timeout: 60_000 }, () => {
     const done = await run(["scopes", "activate", digest.slice(0, 12), "--yes", "--json"]);
     expect(done.code).toBe(0);
     expect(JSON.parse(done.stdout)).toEqual({ digest, previous: before, endedGrants: 0 });
+  });
+
+  it("puts what only this broker has, and may be older, in force by its digest alone", async () => {
+    const { digest } = broker.broker.policy;
+    cpSync(join(replicas.folder.path, "scopes"), join(replicas.folder.path, "scopes-2"), { recursive: true });
+    writeFileSync(join(replicas.folder.path, "scopes-2/more.yaml"), PREVIEW);
+    const other = await replicas.start({ VALETKEY_SCOPES: "scopes-2" });
+    const env = { VALETKEY_URL: other.url, VALETKEY_ISSUER: ISSUER, NO_COLOR: "1" };
+    const unnamed = await run(["scopes", "activate", "--yes"], { env });
+    expect(unnamed).toMatchObject({ code: 1, stderr: expect.stringContaining(`policy ${digest} is in force`) });
+    expect(broker.broker.policy.digest).toBe(digest);
+    const { digest: own } = other.broker.policy;
+    const named = await run(["scopes", "activate", own.slice(0, 12), "--yes"], { env });
+    expect(named).toMatchObject({ code: 0, stdout: expect.stringContaining(`in force: policy ${own}`) });
   });
 
   it("has nothing to do where nothing waits, or it is in force already", async () => {

@@ -163,4 +163,30 @@ describe("brokers whose store was set back to an older copy", () => {
     expect(of("store.recovered")).toMatchObject([{ person: "admin-1", revocation: accepted.revocation }]);
     expect(of("hold.invalidated")).toMatchObject([{ hold: waits.hold.id, changed: ["store"] }]);
   });
+
+  it("are put right where it was emptied: keys are there, brokers start, and it gives when a person has put policy in force", async () => {
+    const lost = await grant(one, "before it was emptied");
+    await restartAfter((data) => rmSync(data, { recursive: true }));
+
+    for (const on of [one, other]) expect(await refusalOf(() => request(on, "t"))).toBe("store_went_back");
+    // What the store lost of its own is there before anything is accepted: a broker starts on it.
+    const keys = async () => (await (await fetch(`${one.url}/.well-known/jwks.json`)).json()) as { keys: unknown[] };
+    await expect.poll(async () => (await keys()).keys.length).toBeGreaterThan(0);
+    const third = await vi.waitFor(() => replicas.start(), { timeout: 20_000, interval: 500 });
+
+    await one.as("admin-1").call("acknowledgeStore", { body: { reason: "the disk is gone" } });
+    const activated = async () => {
+      const { digest, inForce } = await one.as("admin-1").call("readScopes");
+      if (inForce === null) await one.as("admin-1").call("activateScopes", { body: { digest, replaces: null } });
+    };
+    await vi.waitFor(activated, { timeout: 45_000, interval: 500 });
+    const given = await vi.waitFor(() => grant(third, "anew"), { timeout: 20_000, interval: 500 });
+    using verifier = follow(other);
+    await verifier.ready();
+    await verifier.verify(given.credential.value, DOMAIN);
+    await expect(verifier.verify(lost.credential.value, DOMAIN)).rejects.toMatchObject({
+      name: "VerificationError",
+    });
+    for (const on of [one, other, third]) expect((await fetch(`${on.url}/readyz`)).status).toBe(200);
+  });
 });

@@ -14,6 +14,7 @@ import { createFeed, type Feed } from "../../src/revocation/feed.ts";
 import type { FeedEntry } from "../../src/revocation/revocation-port.ts";
 import type { Person } from "../../src/scopes/scope-set.ts";
 import { createKeyRing } from "../../src/secrets/key-ring.ts";
+import { keepCheck } from "../../src/secrets/master-key.ts";
 import { createSealer } from "../../src/secrets/sealer.ts";
 import { openRedisStore } from "../../src/store/redis/redis-store.ts";
 import { type RedisServer, startRedisServer } from "./redis-server.ts";
@@ -93,6 +94,7 @@ export async function openGuardedBroker(url: string, file: string) {
     store,
     file: await openKnownStore({ file, issuer: ISSUER, sealer }),
     ring,
+    keepMasterKeyCheck: () => keepCheck(sealer, store),
     checkpoint: (head) => ring.sign("record", CHECKPOINT_TYPE, { iss: ISSUER, ...head }),
     at,
     clock: store.clock,

@@ -2,6 +2,7 @@
 // unsafe: a broker that answers "granted" or "revoked" must find it again.
 
 import { type AcceptableLoss, isAcceptableLoss } from "../../core/accepted-losses.ts";
+import { BrokerError } from "../../core/errors.ts";
 import type { Client } from "./client.ts";
 
 export interface DurabilityFinding {
@@ -74,6 +75,16 @@ export function judgeLosses(
       warnings.push(`VALETKEY_REDIS_ACCEPT_LOSS names ${setting}, which is as it should be: leave it out`);
   }
   return { problems, warnings };
+}
+
+/** Throws `store_unavailable` with all that was not accepted; otherwise what is to be warned of. */
+export function refuseLosses(
+  findings: readonly DurabilityFinding[],
+  accepted: ReadonlySet<AcceptableLoss> = new Set(),
+): readonly string[] {
+  const { problems, warnings } = judgeLosses(findings, accepted);
+  if (problems.length === 0) return warnings;
+  throw new BrokerError("store_unavailable", `the Redis server may lose what it acknowledges:\n${problems.join("\n")}`);
 }
 
 /** `CONFIG` may be forbidden to this user: then nothing is known of it. */

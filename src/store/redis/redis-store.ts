@@ -11,7 +11,7 @@ import { Secret } from "../../core/secret.ts";
 import { withoutLineEnd } from "../../core/secret-value.ts";
 import type { Store } from "../store.ts";
 import { connect, type Connection } from "./connection.ts";
-import { findLosses, judgeLosses } from "./durability.ts";
+import { findLosses, judgeLosses, refuseLosses } from "./durability.ts";
 import { openLayout } from "./layout.ts";
 import { startPresence } from "./presence.ts";
 import { startPruning } from "./prune.ts";
@@ -84,15 +84,13 @@ export async function openRedisStore(options: Options): Promise<Store> {
   const { base = BASE, clock = null, warn, ...location } = options;
   const { replicas = 0, acceptedLosses = new Set<AcceptableLoss>() } = location;
   const client = await connectTo(location, base);
-  const { problems, warnings } = judgeLosses(await findLosses(client, replicas), acceptedLosses);
-  if (problems.length > 0) {
+  try {
+    const warnings = refuseLosses(await findLosses(client, replicas), acceptedLosses);
+    for (const warning of warnings) warn?.(warning);
+  } catch (error) {
     client.disconnect();
-    throw new BrokerError(
-      "store_unavailable",
-      `the Redis server may lose what it acknowledges:\n${problems.join("\n")}`,
-    );
+    throw error;
   }
-  for (const warning of warnings) warn?.(warning);
   if (typeof location.address !== "string" && isPlainRemote(location.address))
     warn?.("the Redis server is another machine and is spoken to without TLS: take rediss://, or a network of its own");
   const follower = await client.duplicate();

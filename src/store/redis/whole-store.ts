@@ -5,6 +5,7 @@ import { BrokerError } from "../../core/errors.ts";
 import { drawRandomPart } from "../../core/ids.ts";
 import { type DumpedStore, inBatches, type LoadedStore } from "../dump.ts";
 import { dumpRedis } from "./dump.ts";
+import { findLosses, refuseLosses } from "./durability.ts";
 import { LAYOUT, openLayout } from "./layout.ts";
 import { toLoad } from "./load-rows.ts";
 import { GONE_AFTER_SECONDS } from "./presence.ts";
@@ -53,6 +54,8 @@ export async function fillRedis(location: Location, { force }: { readonly force:
     }
   };
   try {
+    // What is moved here, and closed where it was, must not be lost.
+    refuseLosses(await findLosses(client, location.replicas), location.acceptedLosses);
     await begin(scripts, force);
   } catch (error) {
     await client.quit();

@@ -70,10 +70,7 @@ export function takeLock(file: string): { close(): void } {
     lock.close();
     if (!isBusy(error))
       throw startUpError(`expected ${lockFile} to be a lock of Valetkey's; remove it if no broker runs`, error);
-    throw startUpError(
-      `another broker uses ${file}: stop it, or give this one a store of its own (VALETKEY_STORE)`,
-      error,
-    );
+    throw startUpError(`another broker uses ${file}: stop it, or name another store (VALETKEY_STORE)`, error);
   }
 }
 
