@@ -43,13 +43,16 @@ const onRedis: TestProjectConfiguration = {
   test: { name: "redis", include: ON_REDIS_TOO, exclude: NOT_TWICE, env: { TEST_STORE: "redis" } },
 };
 
+const isCi = process.env["CI"] === "true";
+
 export default defineConfig({
   test: {
     pool: "forks",
     // Some wait for half a minute and compute nothing. CI tries more of what computes, and has no hurry.
-    maxWorkers: availableParallelism() + (process.env["CI"] === "true" ? 0 : 1),
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    maxWorkers: availableParallelism() + (isCi ? 0 : 1),
+    // There a machine may be slow, and a test that hangs costs nobody's time.
+    testTimeout: isCi ? 120_000 : 30_000,
+    hookTimeout: isCi ? 120_000 : 30_000,
     // node:sqlite warns of itself in every process. With protection keys V8 ends a process with threads once in some
     // thousand ("Check failed: jit_page.has_value()"), and with it the whole run.
     execArgv: ["--disable-warning=ExperimentalWarning", "--no-memory-protection-keys"],
