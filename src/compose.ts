@@ -3,6 +3,7 @@
 
 import { recordLife } from "./audit/broker-life.ts";
 import { createRefusalCounter } from "./audit/refusal-counter.ts";
+import type { Broker, BrokerOptions } from "./broker.ts";
 import type { ServerConfig } from "./config.ts";
 import { type Clock, systemClock } from "./core/clock.ts";
 import { createGuardedClock } from "./core/guarded-clock.ts";
@@ -13,6 +14,8 @@ import { createGateway, describePrivateUpstreams, type Gateway } from "./gateway
 import { endOpenCalls } from "./gateway/end-open-calls.ts";
 import { bodyInHeldRequest } from "./gateway/held-request.ts";
 import { createGrantFiring } from "./grants/hold-grant.ts";
+import type { CredentialOrder } from "./grants/provider-credentials.ts";
+import { createProviders, type Providers } from "./grants/providers.ts";
 import { createWaiting } from "./grants/waiting.ts";
 import { createWaitingRoom, type WaitingRoom } from "./holds/waiting-room.ts";
 import { createApp } from "./http/app.ts";
@@ -36,7 +39,7 @@ import { createStrikes } from "./revocation/strikes.ts";
 import { type LoadResult, loadScopes } from "./scopes/load.ts";
 import { formatProblem } from "./scopes/problem.ts";
 import type { ScopeSet } from "./scopes/scope-set.ts";
-import { type ReloadOutcome, watchScopes } from "./scopes/watch.ts";
+import { watchScopes } from "./scopes/watch.ts";
 import { createDecoys } from "./secrets/decoys.ts";
 import { createKeyRing } from "./secrets/key-ring.ts";
 import { openSealer } from "./secrets/master-key.ts";
@@ -46,26 +49,8 @@ import { openStore } from "./store/open-store.ts";
 import { VERSION } from "./version.ts";
 import { createWebhooks } from "./webhooks/webhooks.ts";
 
+export type { Broker, BrokerOptions } from "./broker.ts";
 export { examineStore } from "./store/open-store.ts";
-
-export interface Broker {
-  readonly url: string;
-  readonly policy: ScopeSet;
-  /** Reads `scopes/` again, as on SIGHUP. */
-  reload(): Promise<ReloadOutcome>;
-  /** Answers what is under way, then closes everything; a second call waits for the first. */
-  close(): Promise<void>;
-}
-
-export interface BrokerOptions {
-  readonly log: Log;
-  /** Instead of the machine's, and of the store's. */
-  readonly clock?: Clock;
-  /** The scopes folder, where its loading has begun already. */
-  readonly loading?: Promise<LoadResult>;
-  /** How a folder is loaded; in a thread of its own unless said otherwise. */
-  readonly load?: typeof loadScopes;
-}
 
 const REFUSALS_A_MINUTE = 60;
 const RENEWALS_A_MINUTE = 600;
@@ -104,6 +89,7 @@ async function start(
   let scopes = first.set;
   let gateway: Gateway | null = null;
   let waitingRoom: WaitingRoom | null = null;
+  let providers: Providers | null = null;
   const policy = (): ScopeSet => scopes;
   const policyDigest = (): string => scopes.digest;
 
@@ -157,7 +143,9 @@ async function start(
       if (entry.kind === "cut_off") gateway?.cut(entry.cutOff);
       plainFeed.publish(entry);
       guard.heard(entry);
-      if (entry.kind === "cut_off") waitingRoom?.sweep();
+      if (entry.kind !== "cut_off") return;
+      waitingRoom?.sweep();
+      providers?.sweep();
     },
   };
   feed = openFeed;
@@ -177,6 +165,7 @@ async function start(
     scopes = next;
     loadedAt = wall.now();
     gateway?.adopt(next);
+    providers?.adopt();
     for (const warning of describePrivateUpstreams(next)) log("warn", warning);
     openFeed.dropAllBut((follower) => mayStillFollow(follower, next));
   };
@@ -276,8 +265,14 @@ async function start(
   const webhooks = createWebhooks({ ...common, secrets, isOurs: () => duties.isOurs("tell webhooks") });
   undo.push(() => webhooks.close());
   webhooks.start();
+  // Credentials that other systems accept: made with grants, ended with them.
+  const isOurs = (): Promise<boolean> => duties.isOurs("end credentials");
+  const made = createProviders({ ...common, secrets, isOurs, isAlone: store.replicas === null });
+  providers = made;
+  undo.push(() => made.close());
   const grants = {
     ...common,
+    makeCredential: (order: CredentialOrder) => made.make(order),
     ceilings,
     minter: createJwtMinter({ issuer, sign: (type, claims) => ring.sign("credential", type, claims) }),
     lookUp: proxy.lookUp,
@@ -311,6 +306,7 @@ async function start(
     holds,
     attestations,
     onHeld: () => room.changed(),
+    providers: made,
     version: VERSION,
     revocations,
     feed: openFeed,

@@ -3,7 +3,7 @@
 
 import { dirname, resolve } from "node:path";
 import * as z from "zod";
-import { isOrigin } from "./api/secrets.ts";
+import { isSecretOrigin } from "./api/secrets.ts";
 import { ACCEPTABLE_LOSSES, type AcceptableLoss, isAcceptableLoss } from "./core/accepted-losses.ts";
 import { parseDurationSeconds } from "./core/duration.ts";
 import { isInsideFolder } from "./core/inside-folder.ts";
@@ -131,8 +131,8 @@ function parseWords<Value>(
 /** `https://a.example,https://b.example`. */
 function parseOrigins(text: string): readonly string[] | null {
   const origins = text.split(",");
-  const isGood = origins.every(isOrigin) && new Set(origins).size === origins.length && origins.length <= MAX_ORIGINS;
-  return isGood ? origins : null;
+  const isEachOnce = new Set(origins).size === origins.length && origins.length <= MAX_ORIGINS;
+  return isEachOnce && origins.every(isSecretOrigin) ? origins : null;
 }
 
 const toListed = (words: readonly (readonly [string, readonly string[]])[]): readonly ListedSecret[] =>

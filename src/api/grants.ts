@@ -60,14 +60,36 @@ export const Grant = z.object({
 });
 export type Grant = z.infer<typeof Grant>;
 
-export const Credential = z.object({
+/** For services, and for what is behind the gateway. */
+export const JwtCredential = z.object({
   id: z.string(),
-  type: z.literal("jwt"),
+  kind: z.literal("jwt"),
   /** The secret: a compact JWS, RFC 9068. */
   value: z.string(),
   audience: z.string(),
   expiresAt: Timestamp,
 });
+export type JwtCredential = z.infer<typeof JwtCredential>;
+
+/** A login role of a PostgreSQL server, for as long as the grant lives. */
+export const PostgresCredential = z.object({
+  id: z.string(),
+  kind: z.literal("postgres"),
+  host: z.string(),
+  port: z.int(),
+  database: z.string(),
+  user: z.string(),
+  /** The secret. */
+  password: z.string(),
+  /** False: the connection has no TLS. */
+  tls: z.boolean(),
+  /** PEM certificates to trust instead of the system's; null: the system's. */
+  ca: z.string().nullable(),
+  expiresAt: Timestamp,
+});
+export type PostgresCredential = z.infer<typeof PostgresCredential>;
+
+export const Credential = z.discriminatedUnion("kind", [JwtCredential, PostgresCredential]);
 export type Credential = z.infer<typeof Credential>;
 
 /** 201: the grant and its first credential. */

@@ -37,6 +37,15 @@ const AskedPermission = z.object({ action: Action, resource: Resource });
 
 export const Demand = z.object({ permissions: z.array(AskedPermission).readonly(), requires: Requires });
 
+const ProviderPolicy = z.object({
+  kind: z.literal("postgres"),
+  address: z.string(),
+  roles: z.array(z.string()).readonly(),
+  owner: z.string().nullable(),
+  connections: z.int(),
+  statementTimeoutMs: z.int(),
+});
+
 /** What people sign: `core/hold-document.ts` computes its digest. Whoever signs recomputes it from what they were shown. */
 export const HoldDocument = z.object({
   type: z.literal(HOLD_DOCUMENT),
@@ -67,11 +76,11 @@ export const HoldDocument = z.object({
     }),
     z.object({
       kind: z.literal("grant"),
-      credential: z.literal("jwt"),
+      credential: z.enum(["jwt", "postgres"]),
       ttlSeconds: z.int(),
       credentialTtlSeconds: z.int(),
       crossingFrom: z.array(Name).readonly().nullable(),
-      providerPolicy: z.null(),
+      providerPolicy: ProviderPolicy.nullable(),
       cnf: z.null(),
     }),
   ]),

@@ -28,6 +28,7 @@ import {
 } from "./grants.ts";
 import { HOLD_ROUTES } from "./hold-routes.ts";
 import { agent, agentOr, people, type Route } from "./route.ts";
+import { UPSTREAM_ROUTES } from "./upstream-routes.ts";
 import { CanaryAnswer, CanaryList, CanaryRequest, SecretAnswer, SecretList, SecretRequest } from "./secrets.ts";
 import { FreezeAnswer, FreezeRequest, RevocationAnswer, RevocationList, RevocationRequest } from "./revocations.ts";
 
@@ -79,6 +80,7 @@ export const ROUTES = {
     answers: { 200: Grant },
   },
   ...HOLD_ROUTES,
+  ...UPSTREAM_ROUTES,
   decide: {
     method: "POST",
     path: "/v1/decisions",

@@ -23,10 +23,30 @@ export const Origin = z
     "expected an origin like 'https://api.example.com', in lower case, without a path (http for a loopback address alone)",
   );
 
+/** `postgres://db.example.com:5432`: a server of PostgreSQL's, always with its port. */
+export function isPostgresOrigin(text: string): boolean {
+  const [, host, port] = /^postgres:\/\/([a-z0-9.-]{1,253}|\[[0-9a-f:]{2,39}\]):([1-9]\d{0,4})$/.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535 || !URL.canParse(`http://${host}`)) return false;
+  // In one spelling: 127.1 and 0x7f.1 are addresses too.
+  return new URL(`http://${host}`).hostname === host;
+}
+
+/** Where a root credential may be sent to. */
+export function isSecretOrigin(text: string): boolean {
+  return isOrigin(text) || isPostgresOrigin(text);
+}
+
+const SecretOrigin = z
+  .string()
+  .refine(
+    isSecretOrigin,
+    "expected an origin like 'https://api.example.com', in lower case, without a path (http for a loopback address alone), or 'postgres://db.example.com:5432'",
+  );
+
 export const SecretRequest = z.strictObject({
   value: z.string().min(1).max(MAX_SECRET_CHARACTERS),
   origins: z
-    .array(Origin)
+    .array(SecretOrigin)
     .min(1)
     .max(MAX_ORIGINS)
     .refine((origins) => new Set(origins).size === origins.length, "expected each origin once"),

@@ -11,6 +11,7 @@ import {
   type RevocationId,
 } from "../core/ids.ts";
 import type { Reason } from "../core/errors.ts";
+import type { CredentialEvent } from "./credential-events.ts";
 import type { HoldEvent } from "./hold-events.ts";
 import type { CutOffTarget } from "../core/cutoff.ts";
 
@@ -245,6 +246,7 @@ export type Event =
       "person"
     > & { readonly caller: string })
   | HoldEvent
+  | CredentialEvent
   /** A receiver did not take a message for too long; `event` is the entry that it was about. */
   | {
       readonly type: "webhook.dropped";

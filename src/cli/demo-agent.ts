@@ -68,6 +68,11 @@ export function createDemoAgent({ url, task, target, ...options }: DemoAgentOpti
     if (held === null) throw refused("the agent has no grant: an earlier step failed");
     return held;
   }
+  const jwt = (): string => {
+    const { credential } = holding();
+    if (credential.kind !== "jwt") throw refused("no JWT: this upstream is behind the gateway");
+    return credential.value;
+  };
   return {
     heard,
     async request(...permissions) {
@@ -79,7 +84,7 @@ export function createDemoAgent({ url, task, target, ...options }: DemoAgentOpti
     async renew() {
       return broker.call("renewCredential", { params: { id: holding().grant.id } });
     },
-    async call({ credential = holding().credential.value, headers = {}, ...call }) {
+    async call({ credential = jwt(), headers = {}, ...call }) {
       const all = { authorization: `Bearer ${credential}`, "content-type": "application/json", ...headers };
       const answer = await send(url, { target, ...call, headers: all });
       heard.push(JSON.stringify(answer.headers) + answer.text);

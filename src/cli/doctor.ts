@@ -45,6 +45,7 @@ export function addDoctorCommand(program: Command, context: Context): void {
   withExamples(
     withBrokerOptions(command),
     "valetkey doctor",
+    "valetkey doctor --as admin-1",
     "valetkey doctor --acknowledge-clock --as admin-1",
     'valetkey doctor --acknowledge-store --reason "restored the backup of 3 May" --as admin-1',
   );
@@ -95,6 +96,8 @@ async function examine(context: Context, options: DoctorOptions): Promise<readon
   }
   findings.push(await examineKeys(join(surroundings.cwd, STATE_FOLDER, "keys")));
   findings.push(await examineBroker(context, options));
+  if (options.as !== undefined || options.key !== undefined)
+    findings.push(...(await examineUpstreams(context, options)));
   return findings;
 }
 
@@ -180,6 +183,24 @@ async function examineBroker(context: Context, options: DoctorOptions): Promise<
     return { name, state: "fail", message: `${url} runs and is not ready: ${answer.problems.join("; ")}` };
   } catch (error) {
     return { name, state: "fail", message: `${messageOf(error)}; start it with: valetkey serve` };
+  }
+}
+
+/** Systems that take credentials of their own, as the broker last saw them. It tells who proves to be somebody. */
+async function examineUpstreams(context: Context, options: DoctorOptions): Promise<readonly Finding[]> {
+  try {
+    const { upstreams } = await connect(context.surroundings, options).call("listUpstreams");
+    return upstreams.map(({ name, kind, circuit, faults, notes }): Finding => {
+      const found = { name: `upstream ${name}` };
+      if (faults === null) return { ...found, state: "warn", message: `${kind}: the broker has not looked at it yet` };
+      const failing = circuit === "closed" ? [] : ["it keeps failing, and is left alone for some seconds at a time"];
+      const wrong = [...failing, ...faults];
+      if (wrong.length > 0) return { ...found, state: "fail", message: wrong.join("\n") };
+      if (notes.length > 0) return { ...found, state: "warn", message: notes.join("\n") };
+      return { ...found, state: "ok", message: `${kind}: the broker can give and end what its templates name` };
+    });
+  } catch (error) {
+    return [{ name: "upstreams", state: "fail", message: messageOf(error) }];
   }
 }
 

@@ -3,10 +3,11 @@
 
 import { type Command, Option } from "commander";
 import { EndRequest, type Grant, GrantQuery } from "../api/grants.ts";
+import { UnconfirmedQuery } from "../api/upstreams.ts";
 import { type GrantId, isId } from "../core/ids.ts";
 import { connect } from "./connect.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
-import { wrongUse } from "./failure.ts";
+import { EXIT, wrongUse } from "./failure.ts";
 import { parseBody, showPermissions } from "./permissions.ts";
 import { printCredential, printGrant, showGrantStatus } from "./request.ts";
 
@@ -17,6 +18,7 @@ interface ListOptions extends BrokerOptions, Partial<Record<(typeof FILTERS)[num
   readonly status?: "held" | "active" | "ended";
   readonly limit?: string;
   readonly after?: string;
+  readonly unconfirmed?: true;
 }
 
 interface EndOptions extends BrokerOptions {
@@ -33,8 +35,13 @@ export function addGrantsCommands(program: Command, context: Context): void {
     .addOption(new Option("--status <status>", "only these").choices(["held", "active", "ended"]))
     .option("--limit <number>", "how many at most, up to 500", String(DEFAULT_LIMIT))
     .option("--after <id>", "the page after this grant")
+    .option("--unconfirmed", "instead: what had to be dead at another system, and is not known to be")
     .action((options: ListOptions) => listGrants(context, options));
-  withExamples(withBrokerOptions(list), "valetkey grants --as security-1 --agent coder --status active");
+  withExamples(
+    withBrokerOptions(list),
+    "valetkey grants --as security-1 --agent coder --status active",
+    "valetkey grants --unconfirmed --as security-1",
+  );
 
   const show = grants
     .command("show")
@@ -62,6 +69,7 @@ export function addGrantsCommands(program: Command, context: Context): void {
 
 async function listGrants(context: Context, options: ListOptions): Promise<void> {
   const { terminal } = context;
+  if (options.unconfirmed === true) return listUnconfirmed(context, options);
   const given = [...FILTERS, "status", "limit", "after"] as const;
   const query = parseBody(
     GrantQuery,
@@ -81,6 +89,33 @@ async function listGrants(context: Context, options: ListOptions): Promise<void>
       showPermissions(grant.permissions),
       showGrantStatus({ status: grant.status, endedBy: null }),
       grant.endsAt,
+    ]),
+  );
+  if (page.next !== null) terminal.remark(`there are more: --after ${page.next}`);
+}
+
+/** Exit 1 where there is any, so that a script notices. */
+async function listUnconfirmed(context: Context, options: ListOptions): Promise<void> {
+  const { terminal } = context;
+  const other = [...FILTERS, "status"].find((name) => options[name as keyof ListOptions] !== undefined);
+  if (other !== undefined) throw wrongUse(`--unconfirmed lists all of them: leave out --${other}`);
+  const query = parseBody(UnconfirmedQuery, options.after === undefined ? {} : { after: options.after });
+  const page = await connect(context.surroundings, options).call("listUnconfirmed", { query });
+  if (page.credentials.length > 0) context.exitCode = EXIT.refused;
+  if (options.json === true) return terminal.json(page);
+  if (page.credentials.length === 0 && page.next === null)
+    return terminal.line("everything that had to be dead at another system was seen to be");
+  terminal.table(
+    ["GRANT", "AGENT", "UPSTREAM", "HANDLE", "ENDED BY", "SINCE", "TRIES", "WHY NOT"],
+    page.credentials.map(({ grant, agent, upstream, handle, cause, since, attempts, failure }) => [
+      grant,
+      agent,
+      upstream,
+      handle,
+      cause ?? "it was not made",
+      since,
+      String(attempts),
+      failure,
     ]),
   );
   if (page.next !== null) terminal.remark(`there are more: --after ${page.next}`);

@@ -2,7 +2,7 @@
 // Prints the credential because a person asked for it; programs use the SDK or --json.
 
 import { type Command, Option } from "commander";
-import { type Grant, type GrantAnswer, GrantRequest, type HeldAnswer } from "../api/grants.ts";
+import { type Credential, type Grant, type GrantAnswer, GrantRequest, type HeldAnswer } from "../api/grants.ts";
 import { formatDuration, parseDurationSeconds } from "../core/duration.ts";
 import type { Demand } from "../core/hold-document.ts";
 import { requirementsText } from "../policy/wording.ts";
@@ -99,11 +99,37 @@ export function printCredential(terminal: Terminal, answer: GrantAnswer, options
   if (options.json === true) return terminal.json(answer);
   const { credential } = answer;
   printGrant(terminal, answer.grant, [
-    ["credential", `${credential.id}, for ${credential.audience}`],
+    ["credential", `${credential.id}, for ${placeOf(credential)}`],
     ["expires", credential.expiresAt],
   ]);
   terminal.line();
-  terminal.line(credential.value);
+  for (const line of secretLines(credential)) terminal.line(line);
+}
+
+function placeOf(credential: Credential): string {
+  if (credential.kind === "jwt") return credential.audience;
+  const { host, port, database } = credential;
+  return `postgres://${host}:${port}/${database}`;
+}
+
+/** What libpq and its tools read from the environment (PostgreSQL's manual, section 34.15). */
+function secretLines(credential: Credential): readonly string[] {
+  if (credential.kind === "jwt") return [credential.value];
+  const { host, port, database, user, password, tls } = credential;
+  const variables = [
+    ["PGHOST", host],
+    ["PGPORT", String(port)],
+    ["PGDATABASE", database],
+    ["PGUSER", user],
+    ["PGPASSWORD", password],
+    ["PGSSLMODE", tls ? "verify-full" : "disable"],
+  ] as const;
+  return variables.map(([name, value]) => `export ${name}=${quoteForShell(value)}`);
+}
+
+/** For a POSIX shell. */
+function quoteForShell(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function printHeldGrant(terminal: Terminal, { grant, hold }: HeldAnswer, { as }: BrokerOptions): void {

@@ -59,14 +59,28 @@ function callFacts(call: Call): readonly Fact[] {
   ];
 }
 
-function grantFacts({ credential, ttlSeconds, credentialTtlSeconds, crossingFrom }: HeldGrant): readonly Fact[] {
-  const each = formatDuration(credentialTtlSeconds);
+function grantFacts(held: HeldGrant): readonly Fact[] {
+  const { credential, ttlSeconds, credentialTtlSeconds, crossingFrom, providerPolicy } = held;
+  // A credential of another system's lives as long as its grant.
+  const each = formatDuration(providerPolicy === null ? credentialTtlSeconds : ttlSeconds);
   const crossing: Fact[] =
     crossingFrom === null ? [] : [["crosses", `out of ${crossingFrom.map(showExact).join(", ")}`]];
   return [
     ["what", `a grant for ${formatDuration(ttlSeconds)}, each ${credential} of it for ${each}`],
     ["", "while it lives, what it allows is done as often as its agent likes, and nobody is asked again"],
+    ...(providerPolicy === null ? [] : policyOfProvider(providerPolicy)),
     ...crossing,
+  ];
+}
+
+/** All of it: who signs recomputes the digest from what is shown. */
+function policyOfProvider(policy: NonNullable<HeldGrant["providerPolicy"]>): readonly Fact[] {
+  const { kind, address, roles, owner, connections, statementTimeoutMs } = policy;
+  return [
+    ["there", `a ${kind} login at ${showExact(address)}`],
+    ...roles.map((role): Fact => ["member of", showExact(role)]),
+    ["owns", owner === null ? "what it creates, until it ends" : `nothing: it acts as ${showExact(owner)}`],
+    ["at a time", `${connections} connections, statements of ${statementTimeoutMs} ms unless it says otherwise`],
   ];
 }
 

@@ -39,6 +39,20 @@ export interface Demand {
   readonly requires: Requirements;
 }
 
+/** What another system's own credential will allow, all of it. */
+export interface ProviderPolicy {
+  readonly kind: "postgres";
+  /** `postgres://host:port/database`. */
+  readonly address: string;
+  /** Of the server: the login becomes a member of each, and of nothing else. */
+  readonly roles: readonly string[];
+  /** The one as which sessions begin, so that it owns what they create; null: the login itself. */
+  readonly owner: string | null;
+  /** At a time. */
+  readonly connections: number;
+  readonly statementTimeoutMs: number;
+}
+
 export interface HeldPermission {
   readonly action: string;
   readonly resource: string;
@@ -66,12 +80,12 @@ export type HeldSubject =
     }
   | {
       readonly kind: "grant";
-      readonly credential: "jwt";
+      readonly credential: "jwt" | ProviderPolicy["kind"];
       readonly ttlSeconds: number;
       readonly credentialTtlSeconds: number;
       readonly crossingFrom: readonly string[] | null;
       /** What a provider's own credential will allow; null for a JWT, which says it by its permissions. */
-      readonly providerPolicy: null;
+      readonly providerPolicy: ProviderPolicy | null;
       readonly cnf: null;
     };
 

@@ -25,6 +25,11 @@ export function isAction(text: string): boolean {
   return ACTION.test(text);
 }
 
+/** A role or database of PostgreSQL's: longer names would be cut, and so become another's (its manual, section 4.1.1). */
+export function isPostgresName(text: string): boolean {
+  return text !== "" && text.isWellFormed() && new TextEncoder().encode(text).length <= 63 && !/\p{Cc}/u.test(text);
+}
+
 /** `upstream:path`, each path segment plain and none of them `.` or `..`. */
 export function isResource(text: string): boolean {
   if (text.length > MAX_RESOURCE_LENGTH) return false;

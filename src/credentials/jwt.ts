@@ -3,7 +3,7 @@
 
 import type { JWTPayload } from "jose";
 import { CREDENTIAL_TYPE, type CredentialClaims, DETAIL_TYPE } from "../api/claims.ts";
-import type { Credential } from "../api/grants.ts";
+import type { JwtCredential } from "../api/grants.ts";
 import { type Instant, toTimestamp } from "../core/clock.ts";
 import type { CredentialId, GrantId } from "../core/ids.ts";
 
@@ -24,7 +24,7 @@ export interface MintedFor {
 export interface JwtMinter {
   /** What a grant on this upstream is made out to: a service's own audience, or the gateway's for it (rule 6). */
   audienceOf(upstream: { readonly name: string; readonly audience?: string }): string;
-  mint(grant: MintedFor, credential: CredentialId, audience: string, now: Instant): Promise<Credential>;
+  mint(grant: MintedFor, credential: CredentialId, audience: string, now: Instant): Promise<JwtCredential>;
 }
 
 interface Dependencies {
@@ -55,7 +55,7 @@ export function createJwtMinter({ issuer, sign }: Dependencies): JwtMinter {
       };
       return {
         id: credential,
-        type: "jwt",
+        kind: "jwt",
         value: await sign(CREDENTIAL_TYPE, claims),
         audience,
         expiresAt: toTimestamp(exp * 1000),

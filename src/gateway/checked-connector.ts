@@ -5,7 +5,8 @@ import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
 import { buildConnector } from "undici";
 import { BrokerError } from "../core/errors.ts";
-import { type AddressCheck, createAddressCheck } from "./addresses.ts";
+import { createAddressCheck } from "../core/addresses.ts";
+import { checkLookup, refusedAddress } from "../core/checked-lookup.ts";
 
 const MAX_CONNECT_MS = 10_000;
 
@@ -49,33 +50,6 @@ export function createConnector(options: ConnectorOptions): buildConnector.conne
       }
     });
   };
-}
-
-/** One refused address among several refuses the name: which of them is connected to would be a race. */
-function checkLookup(name: string, check: AddressCheck, lookup: LookupFunction): LookupFunction {
-  return (hostname, options, callback) => {
-    lookup(hostname, { ...options, all: true }, (error, found, family) => {
-      const answers = Array.isArray(found) ? found : [{ address: found, family: family ?? isIP(found) }];
-      const [first] = answers;
-      if (error !== null || first === undefined) {
-        callback(error ?? new BrokerError("upstream_failed", `upstream ${name}: its name has no address`), "");
-      } else if (answers.some(({ address }) => !check.isAllowed(address))) {
-        callback(refusedAddress(name), "");
-      } else if (options.all === true) {
-        callback(null, answers);
-      } else {
-        callback(null, first.address, first.family);
-      }
-    });
-  };
-}
-
-function refusedAddress(name: string): BrokerError {
-  return new BrokerError(
-    "upstream_failed",
-    `upstream ${name}: its origin leads to a private or special address, which is not connected to: ` +
-      "if that is meant, name the address under `addresses` where scopes/ names the origin",
-  );
 }
 
 function describeFailure(

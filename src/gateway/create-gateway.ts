@@ -20,6 +20,7 @@ import { createOutcomes } from "./outcomes.ts";
 import { placeSecret } from "./place-secret.ts";
 import { type Asker, createLabelSource } from "./resolve.ts";
 import { createScrubber } from "./scrub.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 export interface Gateway {
   forward(call: ProxiedCall): Promise<void>;
@@ -67,7 +68,7 @@ export function createGateway(dependencies: Dependencies): Gateway {
     cut: (cutOff) => inFlight.cut(cutOff),
     adopt: (scopes) => {
       labels.clear();
-      doors.keep([...scopes.upstreams.values()].filter((upstream) => upstream.type !== "service"));
+      doors.keep([...scopes.upstreams.values()].filter(isBehindGateway));
     },
     close: async () => {
       await doors.close();

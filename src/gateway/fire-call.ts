@@ -22,6 +22,7 @@ import type { InFlight } from "./in-flight.ts";
 import { matchCall } from "./match-call.ts";
 import { openClaimed } from "./open-call.ts";
 import { headersToPass } from "./pass-answer.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 interface Dependencies extends DeliverDependencies {
   readonly issuer: string;
@@ -121,7 +122,7 @@ async function judgeAgain(
 
 function upstreamOf({ document }: StoredHold, scopes: ScopeSet): GatewayUpstream {
   const upstream = scopes.upstreams.get(document.upstream);
-  if (upstream !== undefined && upstream.type !== "service") return upstream;
+  if (upstream !== undefined && isBehindGateway(upstream)) return upstream;
   throw new BrokerError("operation_unlisted", "the policy in force has no upstream of this name behind the gateway");
 }
 

@@ -9,10 +9,11 @@ import type { GatewayUpstream, ScopeSet } from "../scopes/scope-set.ts";
 import { findCredential } from "./find-credential.ts";
 import type { GatewayDependencies, ProxiedCall } from "./gateway.ts";
 import type { InboundCall } from "./inbound-call.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 export function findUpstream(scopes: ScopeSet, name: string): GatewayUpstream {
   const upstream = scopes.upstreams.get(name);
-  if (upstream !== undefined && upstream.type !== "service") return upstream;
+  if (upstream !== undefined && isBehindGateway(upstream)) return upstream;
   throw new BrokerError("not_found", "the policy in force has no upstream of this name behind the gateway");
 }
 

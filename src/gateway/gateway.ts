@@ -28,6 +28,7 @@ import type { MatchedCall } from "./matched-call.ts";
 import { openCall, type Opening } from "./open-call.ts";
 import { createStandingCheck, type StandingCheck } from "./standing.ts";
 import { sendCall, type SendDependencies } from "./send-call.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 export interface GatewayDependencies extends SendDependencies, HoldCallDependencies {
   readonly policy: () => ScopeSet;
@@ -161,7 +162,7 @@ async function withoutSecret(
   error: BrokerError,
 ): Promise<BrokerError> {
   const upstream = policy().upstreams.get(name);
-  if (upstream === undefined || upstream.type === "service") return error;
+  if (upstream === undefined || !isBehindGateway(upstream)) return error;
   const told = { detail: error.detail, reasons: error.reasons };
   const { detail, reasons } = await hideSecret(secrets, upstream, told);
   if (detail === error.detail && reasons === error.reasons) return error;

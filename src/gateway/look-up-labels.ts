@@ -10,6 +10,7 @@ import type { Budget } from "../identity/budget.ts";
 import { isLookedUp, joinLabels, type LabelLookUp } from "../policy/looked-up.ts";
 import type { Resource } from "../scopes/scope-set.ts";
 import type { LabelSource } from "./resolve.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 interface Dependencies {
   readonly labels: LabelSource;
@@ -27,7 +28,7 @@ export function createLabelLookUp({ labels, record, clock, budget }: Dependencie
 
     const lookUp = async (id: string, actions: readonly string[]): Promise<void> => {
       const upstream = scopes.upstreams.get(upstreamOf(id));
-      if (upstream === undefined || upstream.type === "service" || !isLookedUp(id, scopes)) return;
+      if (upstream === undefined || !isBehindGateway(upstream) || !isLookedUp(id, scopes)) return;
       if (!actions.some((action) => scopes.rolesFor(agent, action).length > 0)) {
         unknown.set(id, `${id} was not looked up: no role gives agent ${agent.name} ${actions.join(" or ")}`);
         return;

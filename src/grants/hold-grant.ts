@@ -115,9 +115,10 @@ function createdEvent({ hold }: NewHold, { request }: AgentCall, scopes: ScopeSe
   return draftEvent({ type: "hold.created", ...facts });
 }
 
-function subjectOf({ ttlSeconds, credentialTtlSeconds, crossingFrom }: Held | Allowed): HeldSubject {
-  const common = { kind: "grant", credential: "jwt", providerPolicy: null, cnf: null } as const;
-  return { ...common, ttlSeconds, credentialTtlSeconds, crossingFrom };
+function subjectOf(decision: Held | Allowed): HeldSubject {
+  const { ttlSeconds, credentialTtlSeconds, crossingFrom, providerPolicy } = decision;
+  const credential = providerPolicy?.kind ?? "jwt";
+  return { kind: "grant", credential, ttlSeconds, credentialTtlSeconds, crossingFrom, providerPolicy, cnf: null };
 }
 
 function draftOf({ agent }: AgentCall, body: GrantRequest, held: Held, random: string, scopes: ScopeSet): GrantDraft {

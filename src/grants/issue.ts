@@ -8,10 +8,13 @@ import type { RecordPort } from "../audit/record-port.ts";
 import { parseDurationSeconds } from "../core/duration.ts";
 import { BrokerError, type Reason } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
+import type { Instant } from "../core/clock.ts";
+import type { ProviderPolicy } from "../core/hold-document.ts";
 import { type CredentialId, drawRandomPart, type GrantId, type HoldId, newId, type RequestId } from "../core/ids.ts";
 import { upstreamOf } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
+import { isProvider } from "../credentials/systems.ts";
 import type { StoredHold } from "../holds/hold.ts";
 import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Decision, LookedUp, PolicyRequest } from "../policy/decision.ts";
@@ -21,6 +24,7 @@ import type { LabelLookUp } from "../policy/looked-up.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { GrantPort, GrantRefused, RateLimit, StoredGrant } from "./grant-port.ts";
 import { holdGrant } from "./hold-grant.ts";
+import type { CredentialOrder } from "./provider-credentials.ts";
 import { refusalOf, refuseOnRecord, type RetryReason } from "./refusal.ts";
 
 export interface GrantDependencies {
@@ -30,6 +34,8 @@ export interface GrantDependencies {
   readonly policy: () => ScopeSet;
   readonly ceilings: Ceilings;
   readonly minter: JwtMinter;
+  /** At an upstream that takes credentials of its own. */
+  readonly makeCredential: (order: CredentialOrder) => Promise<Credential>;
   readonly lookUp: LabelLookUp;
   readonly isFrozen: (agent: string) => boolean;
   readonly issuer: string;
@@ -106,7 +112,14 @@ export async function issueGrant(
     return {
       outcome: "issued",
       grant: written.grant,
-      credential: await mintFor(dependencies, written.grant, credential, written.grant.issuedAt),
+      credential: await mintFor(dependencies, {
+        grant: written.grant,
+        credential,
+        now: written.grant.issuedAt,
+        providerPolicy: decision.providerPolicy,
+        request: call.request,
+        isFirst: true,
+      }),
     };
   }
 }
@@ -273,17 +286,29 @@ function writeGrant(
   });
 }
 
+interface Minting {
+  readonly grant: StoredGrant;
+  readonly credential: CredentialId;
+  readonly now: Instant;
+  /** As decided at this moment. */
+  readonly providerPolicy: ProviderPolicy | null;
+  readonly request: RequestId;
+  readonly isFirst: boolean;
+}
+
 /** Mints within the life of a grant that is on record. */
 export async function mintFor(
-  { policy, minter }: GrantDependencies,
-  grant: StoredGrant,
-  credential: CredentialId,
-  now: number,
+  { policy, minter, makeCredential }: GrantDependencies,
+  { grant, credential, now, providerPolicy, request, isFirst }: Minting,
 ): Promise<Credential> {
   const upstream = policy().upstreams.get(grant.upstream);
   if (upstream === undefined)
     throw new BrokerError("conflict", "the grant's upstream is no longer defined: ask for a new grant");
   if (expiryOf(grant, now) * 1000 <= now)
     throw new BrokerError("conflict", "the grant ends within a second: ask for a new one");
+  if (providerPolicy !== null) return makeCredential({ grant, credential, policy: providerPolicy, request, isFirst });
+  // Where nothing was derived for another system, there is none: a JWT would be for nobody.
+  if (isProvider(upstream))
+    throw new BrokerError("conflict", "the grant's upstream takes other credentials by now: ask for a new grant");
   return minter.mint(grant, credential, minter.audienceOf(upstream), now);
 }

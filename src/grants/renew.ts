@@ -5,7 +5,9 @@
 import type { Credential } from "../api/grants.ts";
 import { draftEvent } from "../audit/events.ts";
 import { notWritten } from "../audit/not-written.ts";
+import { canonicalJson } from "../core/canonical-json.ts";
 import { BrokerError } from "../core/errors.ts";
+import type { ProviderPolicy } from "../core/hold-document.ts";
 import { type GrantId, newId } from "../core/ids.ts";
 import { decideAgain, type Granted } from "../policy/decide-again.ts";
 import type { GrantPort, StoredGrant } from "./grant-port.ts";
@@ -23,11 +25,14 @@ export async function renewCredential(
   const stored = await findOwn(port, call, id);
   for (let tries = 1; ; tries++) {
     const scopes = policy();
-    const granted = await grantedBefore(dependencies, stored);
-    if (granted === null)
+    const before = await grantedBefore(dependencies, stored);
+    if (before === null)
       throw new BrokerError("conflict", "what was approved is not what was granted: ask for a new one");
-    const decision = decideAgain(granted, scopes, ceilings);
+    const decision = decideAgain(before.granted, scopes, ceilings);
     if (decision.outcome === "refused") return refuse(dependencies, call, stored, decision.reasons);
+    const { approved } = before;
+    if (approved !== undefined && canonicalJson(approved) !== canonicalJson(decision.providerPolicy))
+      throw new BrokerError("conflict", "the upstream's definition is not what people signed: ask for a new grant");
     const credential = newId("crd", clock.at());
     const event = draftEvent({
       type: "credential.renewed",
@@ -44,7 +49,9 @@ export async function renewCredential(
         const { upstream, permissions, environments, crossingFrom } = decision;
         const credentialTtlSeconds = Math.min(stored.credentialTtlSeconds, decision.role.ttl.credentialSeconds);
         const grant = { ...stored, upstream, permissions, environments, crossingFrom, credentialTtlSeconds };
-        return { grant, credential: await mintFor(dependencies, grant, credential, done.instant) };
+        const { providerPolicy } = decision;
+        const minting = { grant, credential, now: done.instant, providerPolicy, request: call.request, isFirst: false };
+        return { grant, credential: await mintFor(dependencies, minting) };
       }
       case "not_found":
         throw notFound(id);
@@ -58,18 +65,26 @@ export async function renewCredential(
   }
 }
 
+interface GrantedBefore {
+  readonly granted: Granted;
+  /** What another system's credential may allow, as people signed it; left out: nobody signed anything. */
+  readonly approved?: ProviderPolicy | null;
+}
+
 /**
  * What a renewal may give again. Of a grant that was held it is what people signed, by signatures that still verify, and
  * not what the row says: who can write the store cannot make more of it. Null: they do not fit.
  */
-async function grantedBefore({ firedHold }: GrantDependencies, stored: StoredGrant): Promise<Granted | null> {
+async function grantedBefore({ firedHold }: GrantDependencies, stored: StoredGrant): Promise<GrantedBefore | null> {
   const { agent, role, permissions, hold, issuedAt, endsAt } = stored;
   if (hold === null) {
     const ttlSeconds = Math.ceil((endsAt - issuedAt) / 1000);
-    return { agent, role, permissions, demands: [], ttlSeconds };
+    return { granted: { agent, role, permissions, demands: [], ttlSeconds } };
   }
   // Not active yet, or not any more: the store says so.
-  if (endsAt === 0) return { agent, role, permissions, demands: stored.demands, ttlSeconds: stored.ttlSeconds };
+  if (endsAt === 0) {
+    return { granted: { agent, role, permissions, demands: stored.demands, ttlSeconds: stored.ttlSeconds } };
+  }
   const fired = await firedHold(hold, stored.id);
   if (fired === null || fired.document.subject.kind !== "grant") return null;
   const { demands, subject, agents, task, role: approvedRole, upstream } = fired.document;
@@ -79,7 +94,8 @@ async function grantedBefore({ firedHold }: GrantDependencies, stored: StoredGra
   const approved = fired.document.permissions.map(({ action, resource, labels }) => {
     return { action, resource, environments: labels["environment"] ?? [] };
   });
-  return { agent, role, permissions: approved, demands, ttlSeconds: subject.ttlSeconds };
+  const { ttlSeconds, providerPolicy } = subject;
+  return { granted: { agent, role, permissions: approved, demands, ttlSeconds }, approved: providerPolicy };
 }
 
 function refuse(

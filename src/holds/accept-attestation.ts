@@ -17,6 +17,7 @@ import type { Agent, PublicJwk, Resource, ScopeSet } from "../scopes/scope-set.t
 import type { AttestationDraft, StoredAttestation } from "./hold.ts";
 import type { HoldPort } from "./hold-port.ts";
 import { parseStatement, type Statement, statementDigest, verifyEnvelope } from "./statement.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 export interface AttestationCall {
   readonly agent: Agent;
@@ -168,7 +169,7 @@ function findResource(id: string, scopes: ScopeSet): Resource | null {
   const known = scopes.resources.get(id);
   if (known !== undefined) return known;
   const upstream = scopes.upstreams.get(upstreamOf(id));
-  if (upstream === undefined || upstream.type === "service") return null;
+  if (upstream === undefined || !isBehindGateway(upstream)) return null;
   return joinLabels(id, { upstream: [upstream.name], type: [typeOf(id)] }, null);
 }
 

@@ -17,6 +17,7 @@ import { BrokerError } from "../core/errors.ts";
 import { isId } from "../core/ids.ts";
 import { type AgentCall, type GrantDependencies, issueGrant } from "../grants/issue.ts";
 import type { GrantPort } from "../grants/grant-port.ts";
+import type { Providers } from "../grants/providers.ts";
 import { describeGrant, listGrants, readGrant } from "../grants/read-grants.ts";
 import { releaseGrant, renewCredential } from "../grants/renew.ts";
 import type { Waiting } from "../grants/waiting.ts";
@@ -47,6 +48,7 @@ export interface HandlerDependencies extends GrantDependencies, ReadinessDepende
   readonly port: GrantPort & Pick<HoldPort, "listHolds">;
   readonly holds: Holds;
   readonly attestations: Attestations;
+  readonly providers: Providers;
   /** A hold was made: it may be ready already. */
   readonly onHeld: () => void;
   readonly version: string;
@@ -155,6 +157,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
           return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
         }
         await releaseGrant(dependencies, agentCall(incoming), id);
+        dependencies.providers.look(id);
         waiting.wake();
         // As it stands: a cut-off may have ended it before its agent did.
         return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
@@ -164,6 +167,10 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
       await revocations.endGrant(personCall(incoming), id, reason);
       return { status: 200, json: describeGrant(await readGrant(port, principalOf(incoming), id), clock.at()) };
     },
+    listUnconfirmed: async ({ query }) => {
+      return { status: 200, json: await dependencies.providers.listUnconfirmed(query.after ?? null) };
+    },
+    listUpstreams: () => ({ status: 200, json: dependencies.providers.status() }),
     decide: async (incoming) => {
       const body = incoming.body;
       const scopes = policy();

@@ -12,6 +12,7 @@ export interface Metrics {
 }
 
 export const METRICS_TYPE = "text/plain; version=0.0.4";
+const CIRCUITS = { closed: 0, "half-open": 1, open: 2 } as const;
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];
 
 export function createMetrics(version: string): Metrics {
@@ -45,6 +46,17 @@ export function createMetrics(version: string): Metrics {
     labelNames: ["digest", "in_force"] as const,
     registers,
   });
+  const circuits = new Gauge({
+    name: "valetkey_upstream_circuit",
+    help: "of an upstream with credentials of its own: 0 closed, 1 half-open, 2 open",
+    labelNames: ["upstream"] as const,
+    registers,
+  });
+  const unconfirmed = new Gauge({
+    name: "valetkey_credentials_unconfirmed",
+    help: "credentials at other systems that had to be dead and are not known to be",
+    registers,
+  });
   new Gauge({ name: "valetkey_info", help: "1; what runs", labelNames: ["version"] as const, registers }).set(
     { version },
     1,
@@ -65,6 +77,9 @@ export function createMetrics(version: string): Metrics {
       // Of digests that were, nothing stays.
       policy.reset();
       policy.set({ digest: now.policy.digest, in_force: now.policy.inForce ?? "" }, 1);
+      circuits.reset();
+      for (const { name, circuit } of now.providers.upstreams) circuits.set({ upstream: name }, CIRCUITS[circuit]);
+      unconfirmed.set(now.providers.unconfirmed);
       return registry.metrics();
     },
   };

@@ -3,6 +3,7 @@
 import type { RecordPort } from "../audit/record-port.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { createStoreCheck } from "./check-store.ts";
+import type { Providers } from "../grants/providers.ts";
 import type { PolicyInForce } from "./scopes-handlers.ts";
 
 export interface ReadinessDependencies {
@@ -11,6 +12,7 @@ export interface ReadinessDependencies {
   readonly inForce: PolicyInForce;
   /** False: it has not heard of its store for more than a second. */
   readonly isCurrent: () => boolean;
+  readonly providers: Pick<Providers, "status">;
   readonly lostPast: {
     /** Why the store gives nothing; null: it does. */
     readonly problem: () => string | null;
@@ -27,12 +29,13 @@ export interface Readiness {
   readonly hasLostPast: boolean;
   readonly hasParted: boolean;
   readonly policy: ReturnType<PolicyInForce["status"]>;
+  readonly providers: ReturnType<Providers["status"]>;
 }
 
 const ACTIVATE = "a person with the power administer runs `valetkey scopes activate`";
 
 /** Never rejects. */
-export function createReadiness({ record, clock, inForce, isCurrent, lostPast }: ReadinessDependencies) {
+export function createReadiness({ record, clock, inForce, isCurrent, providers, lostPast }: ReadinessDependencies) {
   const checkStore = createStoreCheck(record, clock);
   return async (): Promise<Readiness> => {
     const store = await checkStore();
@@ -41,14 +44,36 @@ export function createReadiness({ record, clock, inForce, isCurrent, lostPast }:
     const jumped = hasParted ? "the wall clock jumped: minting waits until an administrator acknowledges it" : null;
     const policy = inForce.status();
     const { pending } = policy;
+    const standing = providers.status();
     return {
       problems: [jumped, inForce.problem(), store ?? lost].filter((problem) => problem !== null),
-      notes: pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`],
+      notes: [
+        ...(pending === null ? [] : [`policy ${pending.set.digest.slice(0, 12)} waits: ${ACTIVATE}`]),
+        ...describeProviders(standing),
+      ],
       isWritable: store === null,
       isCurrent: isCurrent(),
       hasLostPast: lost !== null,
       hasParted,
       policy,
+      providers: standing,
     };
   };
+}
+
+/** Without words of theirs, which name roles and hosts: anybody may ask. */
+function describeProviders({ upstreams, unconfirmed }: Readiness["providers"]): readonly string[] {
+  return [
+    ...upstreams
+      .filter(({ circuit }) => circuit !== "closed")
+      .map(({ name }) => `upstream ${name} keeps failing: no credential is made there`),
+    ...upstreams
+      .filter(({ faults }) => faults !== null && faults.length > 0)
+      .map(({ name }) => `upstream ${name} has faults: valetkey doctor --as NAME says which`),
+    ...(unconfirmed === 0
+      ? []
+      : [
+          `${unconfirmed} credentials may still be accepted at their upstreams: valetkey grants --unconfirmed --as NAME`,
+        ]),
+  ];
 }

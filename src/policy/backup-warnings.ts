@@ -9,6 +9,7 @@ import { asList } from "../scopes/strict-object.ts";
 import type { Requiring } from "./hold-warnings.ts";
 import { joinLabels } from "./looked-up.ts";
 import { listText } from "./wording.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 type Backup = NonNullable<Requirements["backup"]>;
 
@@ -51,7 +52,7 @@ function findGiven(one: Requiring, scopes: ScopeSet): Given {
 }
 
 function listLookedUp({ document }: Requiring, upstream: Upstream): readonly LookedUp[] {
-  if (upstream.type === "service") return [];
+  if (!isBehindGateway(upstream)) return [];
   const { resources } = document;
   const isNamed = Array.isArray(resources)
     ? resources.some((pattern) => pattern.startsWith(`${upstream.name}:`))
@@ -148,7 +149,7 @@ function warnOfMissingLabels(
     const lacking = resources.filter(({ id, upstream, labels }) => {
       if ((labels[label] ?? []).length > 0) return false;
       const found = upstreams.get(upstream);
-      if (found === undefined || found.type === "service") return true;
+      if (found === undefined || !isBehindGateway(found)) return true;
       return !found.resolvers.some(
         (resolver) =>
           (id === `${found.name}:${resolver.name}` || resolver.match(id) !== null) &&

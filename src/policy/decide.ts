@@ -3,7 +3,8 @@
 // something is demanded first: that is held.
 
 import type { Reason } from "../core/errors.ts";
-import type { Demand } from "../core/hold-document.ts";
+import type { Demand, ProviderPolicy } from "../core/hold-document.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import type { Allowed, Ceilings, Decision, PolicyRequest, Refused } from "./decision.ts";
 import { groupDemands } from "./demands.ts";
@@ -11,6 +12,7 @@ import { ttlTooLong, undeclaredAction } from "./explain.ts";
 import type { Judgement } from "./judge-role.ts";
 import { matchEnvironments } from "./match-environments.ts";
 import { findNamedRole, pickRole } from "./pick-role.ts";
+import { deriveProviderPolicy } from "./provider-policy.ts";
 import { findMalformed, isCatalogued, type Question, resolveAsks, sortTexts } from "./question.ts";
 
 /** Expects what `GrantRequest` parsed; does not throw for it. */
@@ -29,24 +31,27 @@ export function decide(request: PolicyRequest, agent: Agent, scopes: ScopeSet, c
   const { judgement, reasons } =
     request.role === null ? pickRole(question, scopes) : findNamedRole(request.role, question, scopes);
 
+  const upstream = question.asks[0]?.resource.upstream;
+  const derived = deriveProviderPolicy(request.isCall === true ? undefined : upstream, question.asks, scopes);
+
   // Nothing stops at the first reason: whoever reads a refusal sees all that would have to change.
   const all = [
     ...environments.faults,
     ...(judgement?.crosses === true ? [] : environments.mismatches),
     ...reasons,
     ...findUndeclared(question, scopes),
+    ...derived.reasons,
     ...findOverCeiling(request, ceilings),
   ];
   if (isNotEmpty(all)) {
     return { outcome: "refused", reasons: all, role: request.role ?? judgement?.role.name ?? null };
   }
   // Without a role or a resource there is always a reason; if there were none, this still refuses.
-  const upstream = question.asks[0]?.resource.upstream;
   if (judgement === null || upstream === undefined) {
     const reason: Reason = { code: "no_role", message: `no role covers what agent ${agent.name} asks for` };
     return { outcome: "refused", reasons: [reason], role: null };
   }
-  const allowed = allow(judgement, upstream, question, ceilings);
+  const allowed = allow(judgement, upstream, question, ceilings, derived.policy);
   const [demand, ...more] = findDemands(judgement, request, scopes);
   return demand === undefined ? allowed : { ...allowed, outcome: "held", demands: [demand, ...more] };
 }
@@ -75,10 +80,14 @@ function findDemands(
   { isCall = false }: PolicyRequest,
   scopes: ScopeSet,
 ): readonly Demand[] {
-  const due = requirements.filter(
-    ({ ask }) => isCall || scopes.upstreams.get(ask.resource.upstream)?.type === "service",
-  );
+  const due = requirements.filter(({ ask }) => isCall || isDirect(ask.resource.upstream, scopes));
   return groupDemands(due.map(({ ask, requires }) => ({ action: ask.action, resource: ask.id, requires })));
+}
+
+/** One that is not there is behind nothing, and has no credentials either. */
+function isDirect(name: string, { upstreams }: ScopeSet): boolean {
+  const upstream = upstreams.get(name);
+  return upstream !== undefined && !isBehindGateway(upstream);
 }
 
 /** All asks are on one upstream: several were refused as malformed. */
@@ -87,6 +96,7 @@ function allow(
   upstream: string,
   { agent, asks, ttlSeconds }: Question,
   ceilings: Ceilings,
+  providerPolicy: ProviderPolicy | null,
 ): Allowed {
   const permissions = asks.map(({ action, resource }) => ({
     action,
@@ -105,5 +115,6 @@ function allow(
     crossingFrom: crosses ? sortTexts(agent.environments) : null,
     ttlSeconds: ttl,
     credentialTtlSeconds: Math.min(role.ttl.credentialSeconds, ttl),
+    providerPolicy,
   };
 }

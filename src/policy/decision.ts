@@ -1,7 +1,7 @@
 // What a decision is. `Allowed` carries everything that a grant needs, so that nothing is looked up a second time.
 
 import type { Reason } from "../core/errors.ts";
-import type { Demand } from "../core/hold-document.ts";
+import type { Demand, ProviderPolicy } from "../core/hold-document.ts";
 import type { Permission } from "../api/values.ts";
 import type { Resource, Role } from "../scopes/scope-set.ts";
 
@@ -45,6 +45,8 @@ export interface Allowed {
   readonly crossingFrom: readonly string[] | null;
   readonly ttlSeconds: number;
   readonly credentialTtlSeconds: number;
+  /** What the upstream's own credential will allow; null where it takes our JWTs, and for one call. */
+  readonly providerPolicy: ProviderPolicy | null;
 }
 
 /** Allowed, once what it demands is there. */

@@ -4,6 +4,7 @@
 import type { Instant } from "../core/clock.ts";
 import type { Reason } from "../core/errors.ts";
 import type { Demand } from "../core/hold-document.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 import type { Agent, ScopeSet } from "../scopes/scope-set.ts";
 import { decide } from "./decide.ts";
 import type { Ceilings, Decision, PolicyRequest } from "./decision.ts";
@@ -16,6 +17,11 @@ export interface CallsForeseen {
   readonly reasons: readonly Reason[];
 }
 
+function isGateways(name: string, { upstreams }: ScopeSet): boolean {
+  const upstream = upstreams.get(name);
+  return upstream !== undefined && isBehindGateway(upstream);
+}
+
 /** Null where calls go through at once, and where the grant itself waits or is refused. */
 export function foreseeCalls(
   decision: Decision,
@@ -25,7 +31,7 @@ export function foreseeCalls(
   ceilings: Ceilings,
   at: Instant,
 ): CallsForeseen | null {
-  if (decision.outcome !== "allowed" || scopes.upstreams.get(decision.upstream)?.type === "service") return null;
+  if (decision.outcome !== "allowed" || !isGateways(decision.upstream, scopes)) return null;
   const call = decide({ ...request, role: decision.role.name, isCall: true }, agent, scopes, ceilings);
   if (call.outcome !== "held") return null;
   // A call has few permissions, and a reason of its own: neither is known here.

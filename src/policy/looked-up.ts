@@ -7,6 +7,7 @@ import type { RequestId } from "../core/ids.ts";
 import { typeOf, upstreamOf } from "../core/names.ts";
 import type { Agent, Labels, Resource, ScopeSet } from "../scopes/scope-set.ts";
 import type { LookedUp } from "./decision.ts";
+import { isBehindGateway } from "../scopes/behind-gateway.ts";
 
 /** The union of both, label by label. */
 export function joinLabels(id: string, labels: Labels, catalogued: Resource | null): Resource {
@@ -41,7 +42,7 @@ export function withLabels(
 /** True where this resource's labels come from its provider. */
 export function isLookedUp(id: string, scopes: ScopeSet): boolean {
   const upstream = scopes.upstreams.get(upstreamOf(id));
-  if (upstream === undefined || upstream.type === "service") return false;
+  if (upstream === undefined || !isBehindGateway(upstream)) return false;
   return upstream.resolvers.some((resolver) => resolver.match(id) !== null);
 }
 

@@ -4,7 +4,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { ReplicaPort } from "./replica-port.ts";
 
-export type Duty = "fire holds" | "tell webhooks" | "keep up";
+export type Duty = "fire holds" | "end credentials" | "tell webhooks" | "keep up";
 
 export interface Duties {
   /** Rejects where the store does not answer. */

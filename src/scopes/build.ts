@@ -1,6 +1,7 @@
 // Documents into the policy in force: linked, indexed, immutable. Pure, so that tests and benches build what they like.
 // Either a whole set or every problem; there is no set with something left out.
 
+import { isBehindGateway } from "./behind-gateway.ts";
 import { digestOf } from "../core/canonical-json.ts";
 import { upstreamOf } from "../core/names.ts";
 import { checkOwners, warnOfFewApprovers } from "./approvals.ts";
@@ -160,7 +161,7 @@ function checkResources(documents: readonly ParsedDocument[], known: Known): rea
 }
 
 function findEnvironmentFault(values: string | readonly string[] | undefined, upstream: Upstream): string | null {
-  if (upstream.type !== "service") {
+  if (isBehindGateway(upstream)) {
     return values === undefined ? "expected a label `environment`: without one everything is refused" : null;
   }
   if (asList(values ?? []).includes(upstream.environment)) return null;

@@ -78,7 +78,7 @@ function readKeys(
 }
 
 function readTexts(
-  document: Extract<ScopeDocument, { type: "http" | "graphql" }>,
+  document: Extract<ScopeDocument, { type: "http" | "graphql" | "postgres" }>,
   open: ReadNamedFile,
   complain: ComplainOfFile,
 ): Pick<ParsedDocument, "texts"> {

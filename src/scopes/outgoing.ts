@@ -1,11 +1,13 @@
-// What upstreams and webhooks say alike of what is sent out: the secret that goes with it, by its name alone, and the
-// private addresses that it may go to.
+// What upstreams and webhooks say alike of what is sent out: the secret that goes with it, by its name alone, the private
+// addresses that it may go to, and files with certificates.
 
 import * as z from "zod";
 import { isCidr } from "../core/cidr.ts";
 import { isName } from "../core/names.ts";
+import { strictObject } from "./strict-object.ts";
 
 const MAX_BLOCKS = 64;
+const MAX_PATH_LENGTH = 1024;
 
 /** The secret's name, and never the secret: somebody will paste it here. */
 function isSecretReference(reference: string): boolean {
@@ -35,3 +37,12 @@ export const PrivateAddresses = z
   .refine((blocks) => new Set(blocks).size === blocks.length, "expected each once")
   .default([])
   .describe("the only private addresses that may be connected to");
+
+export const NamedFile = strictObject({
+  file: z
+    .string()
+    .min(1)
+    .max(MAX_PATH_LENGTH)
+    .refine((path) => !path.includes("\0"), "expected a path")
+    .describe("relative to the folder of this YAML file"),
+});

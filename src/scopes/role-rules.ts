@@ -1,6 +1,7 @@
 // What a role may not say: the rules of semantics.md that need to know environments and upstreams (3, 5, 9, the links).
 // Each rule is one function; `checkRole` lists them.
 
+import { isBehindGateway } from "./behind-gateway.ts";
 import { type DocumentOf } from "./documents.ts";
 import { isGivenAt, type Reach, reachOf, risksOf } from "./reach.ts";
 import type { Environment, Upstream } from "./scope-set.ts";
@@ -80,17 +81,17 @@ function checkCrossing(role: RoleDocument, complain: Complain): void {
   }
 }
 
-/** Rule 9: uses are gateway calls, and a credential for a service works without the gateway. */
+/** Rule 9: uses are gateway calls, and credentials for what is not behind it work without it. */
 function checkUses(role: RoleDocument, { upstreams }: Known, complain: Complain): void {
   if (role.limits?.uses === undefined) return;
   const reached = role.permissions.flatMap((permission) =>
     reachOf(permission, upstreams).upstreams.filter((upstream) => isGivenAt(permission, upstream)),
   );
-  const service = reached.find((upstream) => upstream.type === "service");
+  const service = reached.find((upstream) => !isBehindGateway(upstream));
   if (service === undefined) return;
   complain(
     ["limits", "uses"],
-    `expected no \`uses\`: an upstream of type service within reach, "${service.name}", is called without the gateway, so uses cannot be counted; take \`perMinute\`, or name the upstreams in \`resources\``,
+    `expected no \`uses\`: an upstream of type ${service.type} within reach, "${service.name}", is called without the gateway, so uses cannot be counted; take \`perMinute\`, or name the upstreams in \`resources\``,
   );
 }
 

@@ -9,6 +9,7 @@ import { toRequirements } from "./requirements.ts";
 import type { Agent, AnyPrincipal, Role, ScopeSet, Upstream } from "./scope-set.ts";
 import type { SharedValues } from "./shared-values.ts";
 import { asList } from "./strict-object.ts";
+import { isBehindGateway } from "./behind-gateway.ts";
 
 export function toRole(parsed: ParsedOf<"Role">, catalogue: Catalogue, shared: SharedValues): Role {
   const { document } = parsed;
@@ -86,7 +87,7 @@ export function warnOfIdleRole(
 function reachesProvider({ permissions }: DocumentOf<"Role">, upstreams: ReadonlyMap<string, Upstream>): boolean {
   return permissions.some((permission) =>
     reachOf(permission, upstreams).upstreams.some(
-      (upstream) => upstream.type !== "service" && upstream.resolvers.length > 0 && isGivenAt(permission, upstream),
+      (upstream) => isBehindGateway(upstream) && upstream.resolvers.length > 0 && isGivenAt(permission, upstream),
     ),
   );
 }

@@ -41,6 +41,7 @@ export const WEBHOOK_EVENTS = [
   "policy.rejected",
   "backup.attested",
   "call.unknown",
+  "credential.unconfirmed",
 ] as const;
 
 /** As it will be sent: one spelling, so that what people read is where it goes. */

@@ -1,5 +1,5 @@
-// The schemas of upstreams, one per type: a service that verifies our JWTs, and the two kinds that stand behind the
-// gateway. What templates, selections and expressions in them mean is compiled in `upstreams.ts`. No I/O.
+// The schemas of upstreams, one per type: a service that verifies our JWTs, the two kinds that stand behind the gateway, and
+// in files of their own those whose own credentials the broker mints. What templates, selections and expressions in them mean is compiled in `upstreams.ts`. No I/O.
 
 import * as z from "zod";
 import { Origin } from "../api/secrets.ts";
@@ -8,7 +8,8 @@ import { isPlainText } from "../core/names.ts";
 import { CaseDocument } from "./argument-rules.ts";
 import { durationUpTo } from "./bounded-duration.ts";
 import { findHeaderFault, findSentHeaderFault, METHOD_OVERRIDE_PARAMETER } from "./header-names.ts";
-import { PrivateAddresses, SecretReferenceText } from "./outgoing.ts";
+import { NamedFile, PrivateAddresses, SecretReferenceText } from "./outgoing.ts";
+import { postgresUpstream } from "./postgres-document.ts";
 import { oneOrMany, strictObject } from "./strict-object.ts";
 
 const MAX_ACTIONS = 1000;
@@ -93,15 +94,6 @@ const Place = strictObject({
     ({ header, prefix }) => prefix === undefined || header !== undefined,
     "expected `prefix` beside `header` alone",
   );
-
-const NamedFile = strictObject({
-  file: z
-    .string()
-    .min(1)
-    .max(MAX_PATH_LENGTH)
-    .refine((path) => !path.includes("\0"), "expected a path")
-    .describe("relative to the folder of this YAML file"),
-});
 
 const Limits = strictObject({
   requestBytes: z
@@ -240,7 +232,12 @@ const GraphqlUpstream = strictObject({
   resolve,
 });
 
-export const UpstreamDocument = z.discriminatedUnion("type", [ServiceUpstream, HttpUpstream, GraphqlUpstream]);
+export const UpstreamDocument = z.discriminatedUnion("type", [
+  ServiceUpstream,
+  HttpUpstream,
+  GraphqlUpstream,
+  postgresUpstream(Actions),
+]);
 
 export type HttpUpstreamDocument = z.infer<typeof HttpUpstream>;
 export type GraphqlUpstreamDocument = z.infer<typeof GraphqlUpstream>;

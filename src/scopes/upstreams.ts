@@ -1,12 +1,14 @@
 // Upstreams, compiled from documents that are well-formed: operations, resolvers and the rest of what stands behind the
 // gateway, and the rules that tie them to other documents. Whatever is wrong is said with its place, and nothing guessed.
 
+import { isBehindGateway } from "./behind-gateway.ts";
 import { secondsOf } from "./bounded-duration.ts";
 import { freezeMap, freezeSet } from "./frozen.ts";
 import { parseSchema } from "./graphql.ts";
 import { compileGraphqlOperations, compileHttpOperations } from "./operations.ts";
 import { documentsOf, type ParsedDocument, type ParsedOf, placeText, problemAt } from "./parsed-document.ts";
 import type { Problem } from "./problem.ts";
+import { toPostgresUpstream } from "./postgres-upstream.ts";
 import { compileResolvers } from "./resolvers.ts";
 import { checkEnvironmentList, type Complain } from "./role-rules.ts";
 import type {
@@ -32,6 +34,8 @@ export function toUpstream(parsed: ParsedOf<"Upstream">, complain: Complain): Up
       const { audience, environment } = document;
       return Object.freeze({ name, type: "service", audience, environment, actions });
     }
+    case "postgres":
+      return Object.freeze({ ...toPostgresUpstream(document, parsed.texts?.get("ca") ?? null, complain), actions });
     case "http":
       return Object.freeze({ ...gatewayBasics(parsed, document, complain), actions, ...httpParts(document, complain) });
     case "graphql":
@@ -117,7 +121,7 @@ export function checkUpstreams(
   for (const parsed of documentsOf("Upstream", documents)) {
     const { document } = parsed;
     const complain: Complain = (path, message) => problems.push(problemAt(parsed, path, message));
-    if (document.type !== "service") {
+    if (document.type === "http" || document.type === "graphql") {
       checkGatewayEnvironments(document, environments, complain);
       checkAuthors(document, complain);
       continue;
@@ -125,6 +129,7 @@ export function checkUpstreams(
     checkEnvironmentList(document.environment, { environments }, (_path, message) =>
       complain(["environment"], message),
     );
+    if (document.type === "postgres") continue;
     // Verifiers compare the text; one host in two spellings would still be one service.
     const audience = new URL(document.audience).href;
     const known = audiences.get(audience);
@@ -192,10 +197,17 @@ function checkAuthors(document: GatewayUpstreamDocument, complain: Complain): vo
 /** Actions that are declared, and that no operation of the upstream can ask for. */
 export function warnOfIdleActions(parsed: ParsedOf<"Upstream">, upstream: Upstream): readonly string[] {
   if (upstream.type === "service") return [];
-  const asked = new Set(operationsOf(upstream).flatMap(({ meaning }) => meaning.actions));
+  const asked = new Set(
+    parsed.document.type === "postgres"
+      ? parsed.document.templates.map(({ action }) => action)
+      : isBehindGateway(upstream)
+        ? operationsOf(upstream).flatMap(({ meaning }) => meaning.actions)
+        : [],
+  );
+  const what = isBehindGateway(upstream) ? "operation" : "template";
   return [...upstream.actions.keys()]
     .filter((action) => !asked.has(action))
-    .map((action) => `${placeText(parsed)}: upstream ${upstream.name} declares ${action}, and no operation has it`);
+    .map((action) => `${placeText(parsed)}: upstream ${upstream.name} declares ${action}, and no ${what} has it`);
 }
 
 function operationsOf(upstream: GatewayUpstream) {

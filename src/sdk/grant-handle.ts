@@ -2,7 +2,7 @@
 // asked, and lets it go.
 // INVARIANT: the credential lives in this closure alone; no field, no JSON and no inspection of a handle shows it.
 
-import type { Grant as GrantBody, GrantAnswer } from "../api/grants.ts";
+import type { Credential, Grant as GrantBody, GrantAnswer, JwtCredential } from "../api/grants.ts";
 import { CLOCK_TOLERANCE_MS, type Clock } from "../core/clock.ts";
 import type { ApiClient } from "./api-client.ts";
 import { GrantEndedError, GrantHeldError, HoldEndedError, RefusedError, ValetkeyError } from "./errors.ts";
@@ -23,8 +23,13 @@ export interface Grant extends AsyncDisposable {
    * GrantHeldError after `timeoutMs`, the signal's reason; after these two it stays held, and can be awaited again.
    */
   whenActive(options?: WaitOptions & { readonly timeoutMs?: number | undefined }): Promise<Grant>;
-  /** A JWT that is valid now. Throws GrantEndedError when the grant is over, GrantHeldError while it is held. */
+  /** A JWT that is valid now, for a service or the gateway. Throws GrantEndedError when the grant is over, GrantHeldError while it is held. */
   credential(): Promise<string>;
+  /**
+   * For a grant on a PostgreSQL upstream: where and as whom to log in, as `pg` takes it, until the grant ends. The same at
+   * each call. Throws as `credential` does, and a ValetkeyError for a grant on another kind of upstream.
+   */
+  postgres(): Promise<PostgresConfig>;
   /** `Bearer …`, for an Authorization header. */
   authorization(): Promise<string>;
   /** As `fetch`, with the credential where the URL's origin is the one that the credential is for, and nowhere else. */
@@ -33,6 +38,16 @@ export interface Grant extends AsyncDisposable {
   readonly gateway: GatewayClient;
   /** Ends the grant; one that is held is cancelled. A second call, or a grant that is over anyway, does nothing. */
   release(): Promise<void>;
+}
+
+/** What `new pg.Client(…)` and `new pg.Pool(…)` take. */
+export interface PostgresConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly password: string;
+  readonly ssl: false | { readonly rejectUnauthorized: true; readonly ca?: string };
 }
 
 export interface GrantDependencies {
@@ -53,8 +68,7 @@ const MAX_LEFT_SHARE = 0.5;
 const ENDING_STATUS = new Set([403, 404, 409]);
 
 interface InHand {
-  readonly value: string;
-  readonly audience: string;
+  readonly secret: Credential;
   readonly expiresAt: number;
   readonly renewAt: number;
 }
@@ -160,7 +174,7 @@ export function createGrantHandle(
   async function authorizedFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const request = new Request(input, init);
     // The same one for all credentials of a grant.
-    const { audience } = inHand ?? (await current());
+    const { audience } = jwtOf((inHand ?? (await current())).secret);
     if (URL.canParse(audience) && new URL(audience).origin === new URL(request.url).origin) {
       request.headers.set("authorization", await authorization());
     }
@@ -168,7 +182,7 @@ export function createGrantHandle(
   }
 
   async function authorization(): Promise<string> {
-    return `Bearer ${(await current()).value}`;
+    return `Bearer ${jwtOf((await current()).secret).value}`;
   }
 
   async function end(): Promise<void> {
@@ -200,7 +214,8 @@ export function createGrantHandle(
       return over !== null || clock.now() >= endsAt() ? "ended" : info.status;
     },
     whenActive,
-    credential: async () => (await current()).value,
+    credential: async () => jwtOf((await current()).secret).value,
+    postgres: async () => postgresOf((await current()).secret),
     authorization,
     fetch: authorizedFetch,
     gateway: createGatewayClient({
@@ -210,7 +225,7 @@ export function createGrantHandle(
       url: `${issuer}/gateway/${upstream}`,
       upstream,
       task,
-      credential: current,
+      credential: async () => jwtOf((await current()).secret),
     }),
     release: releaseOnce,
     [Symbol.asyncDispose]: releaseOnce,
@@ -237,9 +252,23 @@ function sayEndedBy({ endedBy }: GrantBody): string {
   return endedBy === null ? "it has ended" : `it was ended by ${endedBy}`;
 }
 
-function take({ value, audience, expiresAt: text }: GrantAnswer["credential"], clock: Clock): InHand {
-  const expiresAt = Date.parse(text);
+function jwtOf(credential: Credential): JwtCredential {
+  if (credential.kind === "jwt") return credential;
+  throw new ValetkeyError(`this grant's credential is of kind ${credential.kind}: call its ${credential.kind}()`);
+}
+
+function postgresOf(credential: Credential): PostgresConfig {
+  if (credential.kind !== "postgres")
+    throw new ValetkeyError(`this grant's credential is of kind ${credential.kind}, and not for PostgreSQL`);
+  const { host, port, database, user, password, tls, ca } = credential;
+  const ssl = tls && ({ rejectUnauthorized: true, ...(ca === null ? {} : { ca }) } as const);
+  return { host, port, database, user, password, ssl };
+}
+
+function take(secret: Credential, clock: Clock): InHand {
+  const expiresAt = Date.parse(secret.expiresAt);
   const life = Math.max(0, expiresAt - clock.now());
   const left = Math.min(Math.max(life * LEFT_SHARE, MIN_LEFT_MS), life * MAX_LEFT_SHARE);
-  return { value, audience, expiresAt, renewAt: expiresAt - left };
+  // One that lives as long as its grant is not renewed: there is nothing to win.
+  return { secret, expiresAt, renewAt: secret.kind === "jwt" ? expiresAt - left : expiresAt };
 }

@@ -194,6 +194,11 @@ function findUsers(scopes: ScopeSet): readonly SecretUser[] {
   const users: SecretUser[] = [];
   for (const upstream of scopes.upstreams.values()) {
     if (upstream.type === "service") continue;
+    if (upstream.type === "postgres") {
+      const { name, secret, origin } = upstream;
+      users.push({ kind: "upstream", name, secret, ownOrigins: [origin], otherOrigins: [] });
+      continue;
+    }
     const { name, credential, origins: ownOrigins } = upstream;
     const otherOrigins = upstream.type === "http" ? upstream.operations.all.map(({ origin }) => origin) : [];
     users.push({ kind: "upstream", name, secret: credential.secret, ownOrigins, otherOrigins });

@@ -8,6 +8,7 @@
 
 import type { Instant } from "../core/clock.ts";
 import type { RequestId, RevocationId } from "../core/ids.ts";
+import type { StoredCredential } from "../credentials/credential-port.ts";
 import type { StoredGrant } from "../grants/grant-port.ts";
 import type { StoredAttestation, StoredHold } from "../holds/hold-port.ts";
 import type { StoredCutOff } from "../revocation/revocation-port.ts";
@@ -68,6 +69,7 @@ export type DumpRow =
   | { readonly kind: "canary"; readonly canary: Omit<StoredCanary, "hash">; readonly hash: Text }
   | { readonly kind: "frozen"; readonly agent: string; readonly revocation: RevocationId }
   | { readonly kind: "cursor"; readonly cursor: WebhookCursor }
+  | { readonly kind: "credential"; readonly credential: StoredCredential }
   | { readonly kind: "open_call"; readonly call: RequestId; readonly seq: number }
   /** Of a handover alone: after a restore no earlier proof counts, and nothing is left of any minute. */
   | { readonly kind: "proof"; readonly key: string; readonly forgetAt: Instant; readonly isLate: boolean }
@@ -90,6 +92,7 @@ export const ROW_KINDS = [
   "canary",
   "frozen",
   "cursor",
+  "credential",
   "open_call",
   "proof",
   "use",

@@ -2,6 +2,7 @@
 
 import type { RecordPort } from "../audit/record-port.ts";
 import type { Clock } from "../core/clock.ts";
+import type { CredentialPort } from "../credentials/credential-port.ts";
 import type { CallPort } from "../gateway/call-port.ts";
 import type { GrantPort } from "../grants/grant-port.ts";
 import type { HoldPort } from "../holds/hold-port.ts";
@@ -14,7 +15,17 @@ import type { SecretPort } from "../secrets/secret-port.ts";
 import type { WebhookPort } from "../webhooks/webhook-port.ts";
 
 export interface StorePorts
-  extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort, HoldPort, WebhookPort {}
+  extends
+    RecordPort,
+    GrantPort,
+    RevocationPort,
+    KeyPort,
+    ProofPort,
+    CallPort,
+    SecretPort,
+    HoldPort,
+    WebhookPort,
+    CredentialPort {}
 
 export interface Store extends StorePorts {
   /** True when nothing had been recorded or sealed in it when it was opened. */

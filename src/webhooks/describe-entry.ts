@@ -40,6 +40,8 @@ const LINES: Readonly<Record<string, (data: Data) => string>> = {
   "policy.rejected": (data) => `a changed policy was rejected: ${names(data["problems"])}`,
   "backup.attested": (data) =>
     `a backup of ${of(data, "resource")} of ${of(data, "takenAt")} was attested by agent ${of(data, "agent")}`,
+  "credential.unconfirmed": (data) =>
+    `a credential of agent ${of(data, "agent")} at ${of(data, "upstream")} (${of(data, "handle")}) could not be ended and may still be accepted: ${of(data, "why")}`,
   "call.unknown": (data) => `what a call did is not known, ${of(data, "cause")}: ${wish(data)}`,
 };
 

@@ -76,6 +76,8 @@ export const SENT_FIELDS: Readonly<Record<string, Form>> = {
   approvals: listOf(MAX_NAMES, name),
   revocation: name,
   target: membersOf(TARGET),
+  handle: name,
+  why: sentence,
   canary: name,
   where: name,
   attestation: name,

@@ -11,7 +11,8 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
   identity: ["core", "api", "scopes", "audit"],
   secrets: ["core", "api", "scopes", "audit"],
   revocation: ["core", "api", "scopes", "policy", "audit"],
-  credentials: ["core", "api"],
+  // What other systems accept is worked out from policy's upstreams.
+  credentials: ["core", "api", "scopes"],
   holds: ["core", "api", "scopes", "policy", "audit", "identity", "secrets"],
   grants: ["core", "api", "scopes", "policy", "audit", "identity", "secrets", "revocation", "holds", "credentials"],
   gateway: [
@@ -50,6 +51,7 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
   sdk: ["core", "api"],
   cli: ["core", "api", "scopes", "policy", "audit", "sdk", "version"],
   version: [],
+  broker: ["core", "scopes", "http"],
   config: ["core", "api"],
   compose: [
     "core",
@@ -68,6 +70,7 @@ export const EDGES: Readonly<Record<string, readonly string[]>> = {
     "replicas",
     "store",
     "http",
+    "broker",
     "config",
     "version",
   ],
@@ -86,6 +89,7 @@ export const PORT_ROOMS: readonly string[] = [
   "holds",
   "grants",
   "gateway",
+  "credentials",
   "webhooks",
   "replicas",
 ];
@@ -97,6 +101,8 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@sigstore/core": ["holds", "sdk"],
   canonicalize: ["core"],
   "cli-table3": ["cli"],
+  // Tries again, and leaves alone what keeps failing.
+  cockatiel: ["credentials"],
   commander: ["cli"],
   "eventsource-parser": ["sdk"],
   express: ["http"],
@@ -108,6 +114,7 @@ export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   jose: ["identity", "secrets", "credentials", "sdk", "audit"],
   // Finds duplicate keys, which JSON.parse drops in silence.
   "jsonc-parser": ["gateway"],
+  pg: ["credentials"],
   "prom-client": ["http"],
   standardwebhooks: ["webhooks"],
   undici: ["gateway"],
@@ -140,6 +147,9 @@ export const RESTRICTIONS: readonly Restriction[] = [
     allowed: [
       "src/core/ids.ts",
       "src/cli/key-pair.ts",
+      // Jitter of what is tried again.
+      "src/grants/end-credentials.ts",
+      "src/credentials/scram.ts",
       // Jitter of reconnecting.
       "src/sdk/feed-follower.ts",
       "src/sdk/sign-proof.ts",
@@ -162,6 +172,8 @@ export const RESTRICTIONS: readonly Restriction[] = [
     pattern: /\.reveal\s*\(|\breveal\s*[,}]/,
     within: ["src/"],
     allowed: [
+      // The broker's password, to the driver.
+      "src/credentials/systems.ts",
       "src/gateway/place-secret.ts",
       "src/gateway/scrub.ts",
       "src/secrets/sealer.ts",

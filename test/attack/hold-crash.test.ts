@@ -15,6 +15,7 @@ import { bodyOf, openStoppingUpstream, type Stop, type StoppingUpstream } from "
 import { openPlace, type StorePlace } from "../support/store-place.ts";
 import { makeTestFolder, type TestFolder } from "../support/test-folder.ts";
 import { IS_WHOLE, RUNS } from "../support/tested-engine.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 /** Brokers side by side. */
 const LANES = IS_WHOLE ? 2 * RUNS : 1;
@@ -106,7 +107,7 @@ async function ask(lane: Lane, operation: Told["operation"]): Promise<Told> {
   if (!("credential" in given)) throw new Error("expected a credential");
   const answer = await fetch(`${lane.broker.url}/gateway/crash/${operation}/${thing}`, {
     method: "POST",
-    headers: { authorization: `Bearer ${given.credential.value}`, "content-type": "application/json" },
+    headers: { authorization: `Bearer ${jwtOf(given.credential).value}`, "content-type": "application/json" },
     body: bodyOf(thing),
   });
   const text = await answer.text();

@@ -175,7 +175,7 @@ describe("the store's file", { timeout: 60_000 }, () => {
     db.exec("PRAGMA user_version = 7");
     db.close();
     const before = readFileSync(file);
-    expect(await refusal()).toMatch(/has version 7 and this broker knows versions up to 4: start the newer Valetkey/);
+    expect(await refusal()).toMatch(/has version 7 and this broker knows versions up to 5: start the newer Valetkey/);
     expect(readFileSync(file).equals(before)).toBe(true);
   });
 

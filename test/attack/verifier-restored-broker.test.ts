@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { VerificationError } from "../../src/sdk/verification-error.ts";
 import { createVerifier } from "../../src/sdk/verify.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 // Generous: a busy machine must not decide the outcome.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } });
@@ -30,7 +31,7 @@ afterEach(async () => {
 async function credentialOf(name: string): Promise<string> {
   const answer = await broker.as(name).call("requestGrant", { body: { task: "t", permissions: [DOMAIN] } });
   if (!("credential" in answer)) throw new Error("expected a credential");
-  return answer.credential.value;
+  return jwtOf(answer.credential).value;
 }
 
 /** The store's files: all that start with its name (SQLite keeps its log beside it). */

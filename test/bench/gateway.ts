@@ -12,6 +12,7 @@ import { runLoad } from "./load.ts";
 import { renderRequest } from "./presign.ts";
 import type { Bench, Line, Section } from "./report.ts";
 import { median, percentile } from "./stats.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const IN_FLIGHT = 16;
 const COUNT = 4000;
@@ -157,7 +158,7 @@ async function startPairs({ main }: Bench, cleanUps: CleanUps): Promise<readonly
   });
   cleanUps.push(() => proxy.end());
   const credentialFor = async (name: string, actions: readonly string[]): Promise<string> =>
-    (await grant(name, actions)).credential.value;
+    jwtOf((await grant(name, actions)).credential).value;
   const rest = await credentialFor("rest", ["volume:read", "volume:write"]);
   const graph = await credentialFor("graph", ["volume:read"]);
   const contender = (name: string, port: number, request: Buffer): Contender => ({

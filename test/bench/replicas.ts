@@ -12,6 +12,7 @@ import type { Bench, Line, Section } from "./report.ts";
 import { endWatcher, nextReport, revoke, startWatcher } from "./revocation.ts";
 import { median, percentile } from "./stats.ts";
 import { mintCredentials } from "./verify.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const ISSUER = "http://127.0.0.1:1";
 const BROKERS = [1, 2, 4];
@@ -163,7 +164,7 @@ async function measureSpending({ main, effort, say }: Bench, cleanUps: CleanUps)
       () =>
         runLoad({
           port: broker.port,
-          requests: Array<Buffer>(count).fill(read(credential.value)),
+          requests: Array<Buffer>(count).fill(read(jwtOf(credential).value)),
           inFlight: 16,
           status: 200,
         }),

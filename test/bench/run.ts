@@ -9,6 +9,7 @@ import { benchDecide } from "./decide.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchMint } from "./mint.ts";
 import { profileMint } from "./profile.ts";
+import { benchPostgres } from "./postgres.ts";
 import { benchReplicas } from "./replicas.ts";
 import type { Bench, Effort, Section } from "./report.ts";
 import { benchRevocation } from "./revocation.ts";
@@ -29,6 +30,7 @@ const PARTS: Readonly<Record<string, (bench: Bench) => readonly Section[] | Prom
   revocation: benchRevocation,
   start: benchStart,
   replicas: benchReplicas,
+  postgres: benchPostgres,
 };
 
 const USAGE = `node test/bench/run.ts [--quick] [--only ${Object.keys(PARTS).join("|")}] [--profile] [--dist FOLDER]

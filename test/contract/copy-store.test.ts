@@ -102,6 +102,38 @@ describe("a whole store", { timeout: 120_000 }, () => {
     await copyAround(redisPlace(), everything, sqlitePlace, redisPlace);
   });
 
+  it("with credentials at other systems has each of them in the other engine, and can end it there", async () => {
+    const acts: readonly Act[] = [
+      ...[1, 2, 4].flatMap((n): readonly Act[] => [
+        { do: "issue", n },
+        { do: "order", n: 0 },
+      ]),
+      { do: "gone", n: 1 },
+      // With its grant.
+      { do: "gone", n: 5 },
+    ];
+    for (const [first, other, same] of [
+      [sqlitePlace(), redisPlace, sqlitePlace],
+      [redisPlace(), sqlitePlace, redisPlace],
+    ] as const) {
+      await copyAround(first, acts, other, same);
+      const rows = await use(first, (store) => store.listCredentials(null, 10));
+      expect(rows.map(({ state }) => state).toSorted()).toEqual(["ending", "ending", "making"]);
+      const copied = other();
+      await copy(first, copied);
+      await use(copied, async (store) => {
+        expect(await store.listCredentials(null, 10)).toEqual(rows);
+        for (const { grant, version } of rows) {
+          const gone = { at: T0 + MINUTE, grant, version, to: null, endGrantBy: null, event: null };
+          expect((await store.changeCredential({ ...gone, version: version + 1 })).outcome).toBe("conflict");
+          expect((await store.changeCredential(gone)).outcome).toBe("changed");
+        }
+        expect(await store.listCredentials(null, 10)).toEqual([]);
+        expect(await store.dueCredentials(T0 + 60 * MINUTE, 10)).toEqual([]);
+      });
+    }
+  });
+
   it("of any history is the same in the other engine, and back in its own", async () => {
     await fc.assert(
       fc.asyncProperty(history, fc.boolean(), (acts, isRedis) =>

@@ -2,8 +2,14 @@
 
 import type { DatabaseSync } from "node:sqlite";
 
-/** What the fourth step of the schema added, undone. */
+/** What the fifth step of the schema added, undone. */
+export function makeVersionFour(db: DatabaseSync): void {
+  db.exec("DROP TABLE credentials; PRAGMA user_version = 4");
+}
+
+/** What the fourth step added too. */
 export function makeVersionThree(db: DatabaseSync): void {
+  makeVersionFour(db);
   db.exec(
     "DROP TABLE holds; DROP TABLE hold_approvals; DROP TABLE hold_resources; DROP TABLE attestations;" +
       "DROP TABLE webhook_cursors; DROP INDEX grants_activated; ALTER TABLE grants DROP COLUMN reason;" +

@@ -1,6 +1,7 @@
 // Runs every contract against a real Redis server, and what changes something again with each script sent twice.
 
 import { describeCallPort } from "./calls-contract.ts";
+import { describeCredentialPort } from "./credentials-contract.ts";
 import { describeGrantPort } from "./grants-contract.ts";
 import { describeHeldGrants } from "./held-grants-contract.ts";
 import { describeHeldRules } from "./held-rules-contract.ts";
@@ -22,6 +23,7 @@ for (const [name, open] of [
   describeGrantPort(name, open);
   describeRevocationPort(name, open);
   describeCallPort(name, open);
+  describeCredentialPort(name, open);
   describeKeyPort(name, open);
   describeSecretPort(name, open);
   describeHoldPort(name, open);

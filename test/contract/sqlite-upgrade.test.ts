@@ -11,13 +11,15 @@ import {
   cutOffCommand,
   eventOf,
   grantFrom,
+  MINUTE,
   type Opened,
+  POLICY,
   proofAt,
   release,
   T0,
 } from "./drafts.ts";
 import { heldCall, heldGrant } from "./held-drafts.ts";
-import { makeVersionThree, makeVersionTwo } from "./older-file.ts";
+import { makeVersionFour, makeVersionThree, makeVersionTwo } from "./older-file.ts";
 import { openSqlite } from "./sqlite-opened.ts";
 
 type Shape = readonly { readonly type: unknown; readonly name: unknown; readonly columns: unknown }[];
@@ -114,5 +116,29 @@ describe("a file of an older version", { timeout: 30_000 }, () => {
     expect((await port.listHolds({}, 10)).map(({ hold }) => hold.id).at(-1)).toBe(held.id);
     expect((await port.list({ status: "active" }, T0 + 3, 10)).map(({ grant }) => grant.id)).toEqual([live.id]);
     expect((await port.list({ status: "held" }, T0 + 3, 10)).map(({ grant }) => grant.id)).toEqual([waiting.id]);
+  });
+
+  it("has no credentials at other systems when it is of the fourth version, and takes them", async () => {
+    let { port } = opened;
+    await activate(port);
+    const live = await grantFrom(port, T0);
+    await port.close();
+
+    const db = new DatabaseSync(opened.file);
+    makeVersionFour(db);
+    const plain = new DatabaseSync(":memory:");
+    for (const step of MIGRATIONS.slice(0, 4)) plain.exec(step);
+    expect(shapeOf(db)).toEqual(shapeOf(plain));
+    db.close();
+    plain.close();
+
+    port = await opened.reopen();
+    expect(await port.listCredentials(null, 10)).toEqual([]);
+    const { id, agent, task, role, upstream, endsAt } = live;
+    const place = { handle: "vk_1", address: "postgres://db:5432/shop", policy: "p".repeat(64), dueAt: T0 + MINUTE };
+    const credential = { grant: id, agent, task, role, upstream, kind: "postgres", endsAt, ...place } as const;
+    const event = eventOf("credential.ordered");
+    const done = await port.orderCredential({ at: T0 + 1, agent, policyDigest: POLICY, credential, event });
+    expect(done.outcome).toBe("ordered");
   });
 });

@@ -5,6 +5,7 @@ import { beforeEach, afterEach, describe, expect, it } from "vitest";
 import type { RecordPort } from "../../src/audit/record-port.ts";
 import type { CutOffTarget } from "../../src/core/cutoff.ts";
 import { drawRandomPart } from "../../src/core/ids.ts";
+import type { CredentialPort } from "../../src/credentials/credential-port.ts";
 import type { CallPort } from "../../src/gateway/call-port.ts";
 import type { GrantPort } from "../../src/grants/grant-port.ts";
 import type { HoldPort } from "../../src/holds/hold-port.ts";
@@ -38,6 +39,7 @@ type Port = GrantPort &
   ProofPort &
   CallPort &
   HoldPort &
+  CredentialPort &
   SecretPort & { readonly standing: StandingPort };
 
 const WENT_BACK = { code: "store_went_back" };
@@ -153,6 +155,26 @@ export function describeStandingPort(engine: string, open: () => Promise<Opened<
       expect(await port.consume(proofAt(T0), T0)).toBe(true);
       const appended = await port.append({ at: T0, proof: proofAt(T0), events: [eventOf("clock.acknowledged")] });
       expect(appended.outcome).toBe("appended");
+    });
+
+    it("orders no credential at another system, and still writes down what became of one", async () => {
+      const { id, agent, task, role, upstream, endsAt } = await grantFrom(port, T0);
+      const place = { handle: "vk_1", address: "postgres://db:5432/shop", policy: "p".repeat(64), dueAt: T0 + MINUTE };
+      const credential = { grant: id, agent, task, role, upstream, kind: "postgres", endsAt, ...place } as const;
+      const order = (at: number) =>
+        port.orderCredential({ at, agent, policyDigest: POLICY, credential, event: eventOf("credential.ordered") });
+      const done = await order(T0);
+      if (done.outcome !== "ordered") throw new Error(`expected an order, found ${done.outcome}`);
+      await loseSome();
+      await expect(order(T0 + MINUTE)).rejects.toMatchObject(WENT_BACK);
+      expect(await port.findCredential(id)).toEqual(done.credential);
+      const ending = { ...done.credential, state: "ending", endingSince: T0 } as const;
+      const event = eventOf("credential.unconfirmed");
+      const { version } = done.credential;
+      const change = { at: T0, grant: id, version, to: ending, endGrantBy: "credential.failed", event };
+      const changed = { outcome: "changed", credential: { version: version + 1 } };
+      expect(await port.changeCredential(change)).toMatchObject(changed);
+      expect((await port.find(id))?.grant.endedBy).toBe("credential.failed");
     });
 
     it("gives no number of the feed again that was given in what it lost", async () => {

@@ -8,6 +8,7 @@ import { createKeySigner } from "../../src/sdk/signer.ts";
 import { type Call, type Expected, type History, NotAnswered, outcomeOf } from "./history.ts";
 import { pathOf, UPSTREAM } from "./policy.ts";
 import type { Slot, World } from "./world.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 export interface Granted {
   readonly grant: string;
@@ -83,7 +84,7 @@ export function createFaultClient(world: World, history: History): FaultClient {
     );
     if (answer === null) return null;
     const { grant, credential } = answer;
-    return { grant: grant.id, agent, task, credentialId: credential.id, credential: credential.value };
+    return { grant: grant.id, agent, task, credentialId: credential.id, credential: jwtOf(credential).value };
   };
 
   const call: FaultClient["call"] = async (slot, by, operation) => {

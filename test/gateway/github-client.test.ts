@@ -5,6 +5,7 @@ import { Octokit, type RestEndpointMethodTypes } from "@octokit/rest";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openGithub, openGithubUploads, restPack, type RestStandIn } from "../support/rest-stand-ins.ts";
 import { holds, type RestBroker, startRestBroker } from "./rest-broker.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const ROOT_KEY = "ghp_7Kd0uPz3QvXw1nRtYb5mLc9HsJe2FgAo4iU6";
 const SHOP = "github:repo/example/shop";
@@ -261,7 +262,7 @@ describe("@octokit/rest", () => {
             permissions: [{ action: "volume:read", resource: "shop-staging:volume/uploads" }],
           },
         })
-        .then((answer) => ("credential" in answer ? answer.credential.value : "")),
+        .then((answer) => ("credential" in answer ? jwtOf(answer.credential).value : "")),
     ];
     for (const key of keys) {
       expect(await refusalOf(clientWith(key).rest.repos.get(repo))).toMatchObject({

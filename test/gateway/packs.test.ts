@@ -10,6 +10,7 @@ import { loadScopes } from "../../src/scopes/load.ts";
 import { formatProblem } from "../../src/scopes/problem.ts";
 import type { GatewayUpstream, GraphqlUpstream, HttpUpstream, Risk, ScopeSet } from "../../src/scopes/scope-set.ts";
 import { RESOURCES, startTestGateway, type TestGateway } from "../support/gateway.ts";
+import { isBehindGateway } from "../../src/scopes/behind-gateway.ts";
 
 const SAMPLE = join(import.meta.dirname, "../../scopes");
 const PACKS = readdirSync(join(SAMPLE, "upstreams")).map((file) => file.replace(/\.yaml$/, ""));
@@ -25,7 +26,7 @@ beforeAll(async () => {
 
 function packOf(name: string): GatewayUpstream {
   const upstream = scopes.upstreams.get(name);
-  if (upstream === undefined || upstream.type === "service") throw new Error(`${name} is not behind the gateway`);
+  if (upstream === undefined || !isBehindGateway(upstream)) throw new Error(`${name} is not behind the gateway`);
   return upstream;
 }
 

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Behaviour, openOddUpstream, type OddUpstream, plain, raw } from "../support/odd-upstream.ts";
 import { openReplicas, type Replica, type Replicas } from "../support/replicas.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const STREAM = raw(
   "HTTP/1.1 200 OK",
@@ -73,9 +74,9 @@ describe("the gateways of two brokers on one store", () => {
   it("cut at one what streams there when the other revokes it, and refuse the next call at both", async () => {
     const { grant: given, credential } = await grant(one);
     // The root credential was put at the other: it has come here by then.
-    await expect.poll(async () => (await get(other, credential.value)).status, { timeout: 5000 }).toBe(200);
+    await expect.poll(async () => (await get(other, jwtOf(credential).value)).status, { timeout: 5000 }).toBe(200);
     behaviour = STREAM;
-    const streaming = await get(other, credential.value);
+    const streaming = await get(other, jwtOf(credential).value);
     expect(streaming.status).toBe(200);
     const body = streaming.text().then(
       () => "whole",
@@ -85,7 +86,7 @@ describe("the gateways of two brokers on one store", () => {
     expect(await body).toBe("cut");
     behaviour = plain("hello");
     for (const broker of [one, other]) {
-      const refused = await get(broker, credential.value);
+      const refused = await get(broker, jwtOf(credential).value);
       expect([refused.status, refused.headers.get("valetkey-error")]).toEqual([403, "cut_off"]);
     }
   });
@@ -93,7 +94,7 @@ describe("the gateways of two brokers on one store", () => {
   it("count the uses of a grant together", async () => {
     const { credential } = await grant(one);
     const answers = await Promise.all(
-      Array.from({ length: 12 }, (_, i) => get(i % 2 === 0 ? one : other, credential.value)),
+      Array.from({ length: 12 }, (_, i) => get(i % 2 === 0 ? one : other, jwtOf(credential).value)),
     );
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(5);
   });
@@ -101,7 +102,7 @@ describe("the gateways of two brokers on one store", () => {
   it("take no credential and end what streams while the store is not heard of, and go on by themselves when it is", async () => {
     const { credential } = await grant(one);
     behaviour = STREAM;
-    const streaming = await get(other, credential.value);
+    const streaming = await get(other, jwtOf(credential).value);
     const body = streaming.text().then(
       () => "whole",
       () => "cut",
@@ -110,10 +111,10 @@ describe("the gateways of two brokers on one store", () => {
     replicas.server.child.kill("SIGSTOP");
     const before = upstream.requests.length;
     expect(await body).toBe("cut");
-    const refused = await get(other, credential.value);
+    const refused = await get(other, jwtOf(credential).value);
     expect([refused.status, refused.headers.get("valetkey-error")]).toEqual([503, "store_unavailable"]);
     expect(upstream.requests).toHaveLength(before);
     replicas.server.child.kill("SIGCONT");
-    await expect.poll(async () => (await get(other, credential.value)).status, { timeout: 15_000 }).toBe(200);
+    await expect.poll(async () => (await get(other, jwtOf(credential).value)).status, { timeout: 15_000 }).toBe(200);
   });
 });

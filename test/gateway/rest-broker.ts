@@ -3,6 +3,7 @@
 
 import { readAnswer, type GatewayAnswer } from "../support/gateway.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 export interface RestBroker extends AsyncDisposable {
   readonly broker: TestBroker;
@@ -48,7 +49,7 @@ export async function startRestBroker(
       const permissions = actions.map((action) => ({ action, resource }));
       const answer = await broker.as("coder").call("requestGrant", { body: { task: "try real clients", permissions } });
       if (!("credential" in answer)) throw new Error("no grant was given");
-      return answer.credential.value;
+      return jwtOf(answer.credential).value;
     },
     async send(path, { credential, headers, ...init }) {
       const all = { authorization: `Bearer ${credential}`, ...Object.fromEntries(new Headers(headers)) };

@@ -6,6 +6,7 @@ import type { GrantAnswer } from "../../src/api/grants.ts";
 import type { AnswerOf } from "../../src/sdk/api-client.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
 import { readEvents } from "../support/read-events.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const DOMAIN = { action: "domain:write", resource: "shop-staging:service/web" };
 const TASK = "fix staging credentials";
@@ -29,7 +30,7 @@ describe("a grant", () => {
   it("carries an RFC 9068 JWT for one deployment, verifiable with the published keys alone", async () => {
     const { grant, credential } = await request();
     const keys = createRemoteJWKSet(new URL(`${broker.url}/.well-known/jwks.json`));
-    const { payload } = await jwtVerify(credential.value, keys, {
+    const { payload } = await jwtVerify(jwtOf(credential).value, keys, {
       issuer: broker.url,
       audience: "https://staging.shop.example",
       typ: "at+jwt",
@@ -47,7 +48,7 @@ describe("a grant", () => {
       authorization_details: [{ type: "capability", actions: ["domain:write"], identifier: DOMAIN.resource }],
     });
     expect(payload).not.toHaveProperty("from");
-    expect(decodeProtectedHeader(credential.value)).toMatchObject({ alg: "ES256", typ: "at+jwt" });
+    expect(decodeProtectedHeader(jwtOf(credential).value)).toMatchObject({ alg: "ES256", typ: "at+jwt" });
   });
 
   it("gives a credential that never outlives the grant, nor the role's credential ttl", async () => {
@@ -75,8 +76,8 @@ describe("a grant", () => {
   it("never shows its credential a second time, nor in the record", async () => {
     const { grant, credential } = await request();
     const read = await broker.as("security-1").call("readGrant", { params: { id: grant.id } });
-    expect(JSON.stringify(read)).not.toContain(credential.value);
-    const signature = credential.value.split(".")[2] ?? "";
+    expect(JSON.stringify(read)).not.toContain(jwtOf(credential).value);
+    const signature = jwtOf(credential).value.split(".")[2] ?? "";
     expect(JSON.stringify(await readEvents(broker))).not.toContain(signature);
   });
 

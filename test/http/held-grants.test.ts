@@ -9,6 +9,7 @@ import { createVerifier } from "../../src/sdk/verify.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
 import { changePolicy, createHolding, eventsOf, type Holding, REASON, roleWith } from "../support/holding.ts";
 import { readEvents } from "../support/read-events.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const HOUR = 3_600_000;
 const UPLOADS = { action: "volume:delete", resource: "shop-staging:volume/uploads" };
@@ -113,15 +114,15 @@ describe("a held grant", () => {
       clock: broker.clock,
     });
     await verifier.ready();
-    const call = await verifier.verify(credential.value, UPLOADS);
+    const call = await verifier.verify(jwtOf(credential).value, UPLOADS);
     expect(call).toMatchObject({ agent: "coder", task: grant.task });
     const other = { ...UPLOADS, resource: "shop-staging:volume/other" };
-    await expect(verifier.verify(credential.value, other)).rejects.toMatchObject({ code: "permission_missing" });
+    await expect(verifier.verify(jwtOf(credential).value, other)).rejects.toMatchObject({ code: "permission_missing" });
     // A person ends it: the verifier hears of it.
     const body = { target: { grant: grant.id }, reason: "enough" };
     await broker.as("security-1").call("revoke", { body });
     const refusal = (): Promise<unknown> =>
-      verifier.verify(credential.value, UPLOADS).then(
+      verifier.verify(jwtOf(credential).value, UPLOADS).then(
         () => "taken",
         (cause: unknown) => cause,
       );

@@ -7,6 +7,7 @@ import { createProofSigner } from "../../src/sdk/sign-proof.ts";
 import { createVerifier } from "../../src/sdk/verify.ts";
 import { readEvents } from "../support/read-events.ts";
 import { ISSUER, openReplicas, type Replica, type Replicas } from "../support/replicas.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const DOMAIN = { action: "domain:write", resource: "shop-staging:service/web" };
 const WITHOUT_LIMIT = `kind: Role
@@ -84,13 +85,13 @@ describe("several brokers on one store", () => {
     using verifier = follow(other);
     await verifier.ready();
     const [first, second] = [await grant(one, "a"), await grant(one, "b")];
-    for (const { credential } of [first, second]) await verifier.verify(credential.value, DOMAIN);
+    for (const { credential } of [first, second]) await verifier.verify(jwtOf(credential).value, DOMAIN);
     await one.as("security-1").call("revoke", { body: { target: { task: "a" }, reason } });
     await other.as("security-1").call("revoke", { body: { target: { agent: "nobody" }, reason } });
     await one.as("security-1").call("revoke", { body: { target: { grant: second.grant.id }, reason } });
     await vi.waitFor(async () => {
       for (const { credential } of [first, second])
-        await expect(verifier.verify(credential.value, DOMAIN)).rejects.toMatchObject({ code: "cut_off" });
+        await expect(verifier.verify(jwtOf(credential).value, DOMAIN)).rejects.toMatchObject({ code: "cut_off" });
     });
     expect(verifier.status()).toMatchObject({ open: true });
     const { revocations } = await one.as("security-1").call("listRevocations", {});
@@ -109,12 +110,14 @@ describe("several brokers on one store", () => {
     using verifier = follow(other);
     await verifier.ready();
     const { credential } = await grant(other);
-    await verifier.verify(credential.value, DOMAIN);
+    await verifier.verify(jwtOf(credential).value, DOMAIN);
     await one.as("admin-1").call("rotateKeys", { body: { compromised: true } });
     await vi.waitFor(async () => {
-      await expect(verifier.verify(credential.value, DOMAIN)).rejects.toMatchObject({ name: "VerificationError" });
+      await expect(verifier.verify(jwtOf(credential).value, DOMAIN)).rejects.toMatchObject({
+        name: "VerificationError",
+      });
       const later = await grant(other);
-      await verifier.verify(later.credential.value, DOMAIN);
+      await verifier.verify(jwtOf(later.credential).value, DOMAIN);
     }, PATIENT);
   });
 

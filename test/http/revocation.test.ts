@@ -6,6 +6,7 @@ import { createVerifier, type Verifier } from "../../src/sdk/verify.ts";
 import { VerificationError } from "../../src/sdk/verification-error.ts";
 import { startTestBroker, type TestBroker } from "../support/broker.ts";
 import { readEvents } from "../support/read-events.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 const DOMAIN = { action: "domain:write", resource: "shop-staging:service/web" };
 const reason = "test";
@@ -175,7 +176,7 @@ describe("an offline verifier on the real feed", () => {
     try {
       await verifier.ready();
       const { credential } = await grant("verified task");
-      const call = () => verifier.verify(credential.value, DOMAIN);
+      const call = () => verifier.verify(jwtOf(credential).value, DOMAIN);
       expect(await call()).toMatchObject({ agent: "coder", task: "verified task" });
       await revoke({ task: "verified task" });
       await expect.poll(() => call().then(() => "accepted", codeOf), { timeout: 2000, interval: 5 }).toBe("cut_off");
@@ -189,16 +190,16 @@ describe("an offline verifier on the real feed", () => {
     try {
       await verifier.ready();
       const old = await grant("before the rotation");
-      await verifier.verify(old.credential.value, DOMAIN);
+      await verifier.verify(jwtOf(old.credential).value, DOMAIN);
       await broker.as("admin-1").call("rotateKeys", { body: { compromised: true } });
       const refused = () =>
-        verifier.verify(old.credential.value, DOMAIN).then(
+        verifier.verify(jwtOf(old.credential).value, DOMAIN).then(
           () => "accepted",
           () => "refused",
         );
       await expect.poll(refused, { timeout: 5000, interval: 10 }).toBe("refused");
       const fresh = await grant("after the rotation");
-      const accepted = () => verifier.verify(fresh.credential.value, DOMAIN).then(() => "accepted", codeOf);
+      const accepted = () => verifier.verify(jwtOf(fresh.credential).value, DOMAIN).then(() => "accepted", codeOf);
       await expect.poll(accepted, { timeout: 10_000, interval: 50 }).toBe("accepted");
     } finally {
       verifier.close();
@@ -212,8 +213,8 @@ describe("an offline verifier on the real feed", () => {
       const old = await grant("ordinary");
       await broker.as("admin-1").call("rotateKeys", { body: {} });
       const fresh = await grant("ordinary");
-      await verifier.verify(old.credential.value, DOMAIN);
-      await verifier.verify(fresh.credential.value, DOMAIN);
+      await verifier.verify(jwtOf(old.credential).value, DOMAIN);
+      await verifier.verify(jwtOf(fresh.credential).value, DOMAIN);
     } finally {
       verifier.close();
     }

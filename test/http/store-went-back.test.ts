@@ -11,6 +11,7 @@ import { createVerifier } from "../../src/sdk/verify.ts";
 import { readEvents } from "../support/read-events.ts";
 import { type RedisServer, startRedisServer } from "../support/redis-server.ts";
 import { ISSUER, openReplicas, type Replica, type Replicas } from "../support/replicas.ts";
+import { jwtOf } from "../support/jwt-of.ts";
 
 // Generous: a busy machine must not decide the outcome.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000, interval: 100 } } });
@@ -152,9 +153,9 @@ describe("brokers whose store was set back to an older copy", () => {
     // A verifier takes neither what the store knows nor what it lost.
     using verifier = follow(other);
     await verifier.ready();
-    await verifier.verify(given.credential.value, DOMAIN);
+    await verifier.verify(jwtOf(given.credential).value, DOMAIN);
     for (const { credential } of [old, lost]) {
-      await expect(verifier.verify(credential.value, DOMAIN)).rejects.toMatchObject({ code: "cut_off" });
+      await expect(verifier.verify(jwtOf(credential).value, DOMAIN)).rejects.toMatchObject({ code: "cut_off" });
     }
     expect((await fetch(`${other.url}/readyz`)).status).toBe(200);
     const events = await readEvents(one);
@@ -183,8 +184,8 @@ describe("brokers whose store was set back to an older copy", () => {
     const given = await vi.waitFor(() => grant(third, "anew"), { timeout: 20_000, interval: 500 });
     using verifier = follow(other);
     await verifier.ready();
-    await verifier.verify(given.credential.value, DOMAIN);
-    await expect(verifier.verify(lost.credential.value, DOMAIN)).rejects.toMatchObject({
+    await verifier.verify(jwtOf(given.credential).value, DOMAIN);
+    await expect(verifier.verify(jwtOf(lost.credential).value, DOMAIN)).rejects.toMatchObject({
       name: "VerificationError",
     });
     for (const on of [one, other, third]) expect((await fetch(`${on.url}/readyz`)).status).toBe(200);

@@ -3,10 +3,10 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { GrantAnswer } from "../../src/api/grants.ts";
 import { openProvider, type Provider } from "../../src/cli/demo-provider.ts";
 import { PROVIDER } from "../../src/cli/demo-provider-account.ts";
 import { startTestBroker, type TestBroker } from "./broker.ts";
+import { type Granted, grantedOf } from "./jwt-of.ts";
 
 export const ROOT_KEY = "rw_root_7f3a9c51-0d2e-4b86-93aa-5e1c2d4f6b70";
 export const TASK = "fix staging credentials";
@@ -36,7 +36,7 @@ export interface TestGateway {
   /** Where clients of the provider's API point. */
   readonly endpoint: string;
   /** A grant of `coder` for these, with its credential. */
-  grant(permissions: readonly { action: string; resource: string }[], task?: string): Promise<GrantAnswer>;
+  grant(permissions: readonly { action: string; resource: string }[], task?: string): Promise<Granted>;
   /** One POST to the endpoint; an object is sent as JSON. */
   post(
     credential: string,
@@ -76,9 +76,8 @@ export async function startTestGateway(
     provider,
     endpoint,
     async grant(permissions, task = TASK) {
-      const answer = await broker.as("coder").call("requestGrant", { body: { task, permissions: [...permissions] } });
-      if (!("credential" in answer)) throw new Error("no grant was given");
-      return answer;
+      const body = { task, permissions: [...permissions] };
+      return grantedOf(await broker.as("coder").call("requestGrant", { body }));
     },
     async post(credential, body, headers = {}) {
       return readAnswer(

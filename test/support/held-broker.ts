@@ -77,7 +77,7 @@ export function openHeldBroker(kind: "call" | "grant"): HeldBroker {
   const granted = (): Response => {
     const audience = kind === "call" ? GATEWAY : "https://shop.example/api";
     const expiresAt = toTimestamp(clock.now() + 300_000);
-    const credential = { id: "crd_x", type: "jwt", value: `SECRET-${++minted}`, audience, expiresAt };
+    const credential = { id: "crd_x", kind: "jwt", value: `SECRET-${++minted}`, audience, expiresAt };
     return Response.json({ grant: grant(), credential }, { status: 201 });
   };
 

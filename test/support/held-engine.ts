@@ -184,6 +184,7 @@ export async function openHeldEngine(open: () => Promise<Opened<HeldStore>>) {
       ...shared,
       ceilings: CEILINGS,
       minter: { mint: unused, audienceOf: unused },
+      makeCredential: unused,
       lookUp,
       isFrozen,
       issuer: ISSUER,

@@ -1,10 +1,10 @@
 // A gateway before an upstream of type http that behaves as a test tells it to: what a hostile or broken provider does.
 
-import type { GrantAnswer } from "../../src/api/grants.ts";
 import { startTestBroker, type TestBroker } from "./broker.ts";
 import { type GatewayAnswer, readAnswer } from "./gateway.ts";
 import { type Behaviour, openOddUpstream, type OddUpstream, plain } from "./odd-upstream.ts";
 import { readEvents } from "./read-events.ts";
+import { type Granted, grantedOf } from "./jwt-of.ts";
 
 /** Has characters that base64, percent-encoding and JSON write differently. */
 export const ROOT = "rk_live/5f1d+0c==~marker-91ab:e2";
@@ -15,7 +15,7 @@ export interface OddGateway {
   /** What the upstream does with the next requests. */
   behave(behaviour: Behaviour): void;
   /** A grant of `coder` on `thing/1` of this upstream, `odd` unless told otherwise. */
-  grant(upstream?: string, task?: string): Promise<GrantAnswer>;
+  grant(upstream?: string, task?: string): Promise<Granted>;
   /** `GET /things/1` with a credential of its own. */
   get(options?: {
     readonly upstream?: string;
@@ -100,9 +100,7 @@ export async function startOddGateway({
     behave: (next) => void (behaviour = next),
     async grant(name = "odd", task = "read things") {
       const permissions = ["thing:read", "thing:change"].map((action) => ({ action, resource: `${name}:thing/1` }));
-      const answer = await broker.as("coder").call("requestGrant", { body: { task, permissions } });
-      if (!("credential" in answer)) throw new Error("no grant was given");
-      return answer;
+      return grantedOf(await broker.as("coder").call("requestGrant", { body: { task, permissions } }));
     },
     async get({ upstream: name = "odd", credential, signal } = {}) {
       const value = credential ?? (await gateway.grant(name)).credential.value;

@@ -53,7 +53,7 @@ export interface RedisOptions {
 const GUARD = '{ if ($1 == "+") live[$2]; else delete live[$2] } END { for (id in live) system("kill -9 " id) }';
 let guard: Writable | null = null;
 
-function tellGuard(sign: "+" | "-", { pid }: ChildProcess): void {
+export function tellGuard(sign: "+" | "-", { pid }: ChildProcess): void {
   if (guard === null) {
     const child = spawn("awk", [GUARD], { stdio: ["pipe", "ignore", "ignore"], detached: true });
     child.once("error", () => undefined).unref();
@@ -116,7 +116,7 @@ export async function startRedisProcess(args: readonly string[], ready: RegExp):
  * file system; but a disk that many tests write to at once can keep one write waiting for seconds, and a broker that hears
  * nothing of its store for one second refuses, as it should.
  */
-async function scratch(): Promise<string> {
+export async function scratch(): Promise<string> {
   const place = "/dev/shm";
   const free = await statfs(place).then(
     ({ bavail, bsize }) => bavail * bsize,

@@ -61,6 +61,8 @@ async function answersOf(store: StorePorts, at: number): Promise<Record<string, 
     voided: await store.voidedHolds(null, ALL),
     attestations: await store.attestations(["shop:volume/1"], ALL),
     cursors: await store.webhookCursors(),
+    credentials: await store.listCredentials(null, ALL),
+    dueCredentials: await store.dueCredentials(at + 30 * 86_400_000, ALL),
   };
 }
 

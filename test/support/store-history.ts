@@ -35,6 +35,8 @@ const ACTS = [
   "key",
   "retire",
   "cursor",
+  "order",
+  "gone",
   "wait",
 ] as const;
 
@@ -50,11 +52,14 @@ export const history: fc.Arbitrary<readonly Act[]> = fc.array(
 
 /** Each kind of row at least once. */
 export const everything: readonly Act[] = [
-  ...ACTS.filter((act) => act !== "wait" && act !== "freeze" && act !== "cut").map((act) => ({ do: act, n: 3 })),
+  ...ACTS.filter((act) => !["wait", "freeze", "cut", "gone"].includes(act)).map((act) => ({ do: act, n: 3 })),
   // One that fires, and stays so.
   { do: "issue" as const, n: 4 },
   { do: "holdCall" as const, n: 0 },
   { do: "claim" as const, n: 0 },
+  { do: "issue" as const, n: 0 },
+  { do: "order" as const, n: 0 },
+  { do: "begin" as const, n: 0 },
   ...["issue", "holdCall", "holdGrant", "approve", "begin", "key", "putSecret", "cut", "freeze"].map((act, n) => ({
     // Each is one of them.
     do: act as Act["do"],
@@ -221,6 +226,25 @@ async function take(store: StorePorts, past: Past, { do: act, n }: Act): Promise
         cursor: { name: `hook-${n % 3}`, seq: n, attempts: n % 2, nextAt: at },
         event: null,
       });
+    case "order": {
+      if (grant === undefined) return;
+      const { id, agent: owner, role, upstream, endsAt } = grant;
+      const row = { grant: id, agent: owner, task: grant.task, role, upstream, kind: "postgres", endsAt } as const;
+      const place = { handle: `vk_${n}`, address: "postgres://db:5432/shop", policy: "p".repeat(64), dueAt: at + n };
+      const event = drafts.eventOf("credential.ordered");
+      const credential = { ...row, ...place };
+      await store.orderCredential({ at, agent: owner, policyDigest: drafts.POLICY, credential, event });
+      return;
+    }
+    case "gone": {
+      const row = grant === undefined ? null : await store.findCredential(grant.id);
+      if (row === null) return;
+      const ending = { ...row, state: "ending", endingSince: at, attempts: n, failure: `no answer ${n}` } as const;
+      const to = n % 4 === 0 ? null : ending;
+      const endGrantBy = n % 5 === 0 ? "credential.failed" : null;
+      await store.changeCredential({ at, grant: row.grant, version: row.version, to, endGrantBy, event: null });
+      return;
+    }
     case "wait":
       past.at += n % 5 === 0 ? LONG : n * 1000;
   }

@@ -28,6 +28,7 @@ const GOOD: Record<string, Record<string, unknown>> = {
     after: GRANT,
     limit: "5",
   },
+  "the query of listUnconfirmed": { after: GRANT },
   "the query of readGrant": { wait: "30", while: "held" },
   "the body of endGrant": { reason: "r" },
   "the body of decide": { agent: "coder", permissions, role: "editor", ttl: "5m" },

@@ -65,7 +65,7 @@ describe("a credential", () => {
     expect(CredentialClaims.safeParse(claims).success).toBe(true);
     expect(credential).toEqual({
       id: crd,
-      type: "jwt",
+      kind: "jwt",
       value: "signed",
       audience: "https://shop.example",
       expiresAt: new Date((iat + 300) * 1000).toISOString(),

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 import { isCidr } from "../../src/core/cidr.ts";
-import { createAddressCheck } from "../../src/gateway/addresses.ts";
+import { createAddressCheck } from "../../src/core/addresses.ts";
 
 const check = createAddressCheck([]);
 

@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { createMetrics } from "../../src/http/metrics.ts";
+import type { Readiness } from "../../src/http/readiness.ts";
 
-const READINESS = {
+const READINESS: Readiness = {
   problems: ["the store does not answer, or takes no writes"],
   notes: [],
   isWritable: false,
@@ -13,6 +14,10 @@ const READINESS = {
   hasLostPast: false,
   hasParted: false,
   policy: { digest: "a".repeat(64), inForce: null, isMismatched: false, pending: null },
+  providers: {
+    upstreams: [{ name: "shop-db", kind: "postgres", circuit: "open", faults: null, notes: [] }],
+    unconfirmed: 3,
+  },
 };
 
 describe("docs/metrics.md", () => {
@@ -40,6 +45,8 @@ describe("the metrics of a broker", () => {
     expect(text).toContain("valetkey_store_writable 0\n");
     expect(text).toContain("valetkey_store_current 1\n");
     expect(text).toContain(`valetkey_policy_info{digest="${"a".repeat(64)}",in_force=""} 1\n`);
+    expect(text).toContain('valetkey_upstream_circuit{upstream="shop-db"} 2\n');
+    expect(text).toContain("valetkey_credentials_unconfirmed 3\n");
     expect(text).not.toContain("b".repeat(64));
   });
 });

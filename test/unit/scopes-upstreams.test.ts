@@ -22,7 +22,12 @@ const resolver = (lines: Readonly<Record<string, string>> = {}, upstream = graph
 };
 
 const REFUSED: readonly (readonly [rule: string, text: string, path: string, message: string])[] = [
-  ["an unknown type", httpText({ type: "soap" }), "type", 'expected service or http or graphql, found "soap"'],
+  [
+    "an unknown type",
+    httpText({ type: "soap" }),
+    "type",
+    'expected service or http or graphql or postgres, found "soap"',
+  ],
   ["an unknown key, naming the known", httpText({ orgins: "x" }), "", "expected only the keys kind, name, type"],
   ["a GraphQL key of an HTTP upstream", httpText({ path: "/graphql" }), "", "expected only the keys"],
   ["no origins", httpText({ origins: "[]" }), "origins", "expected at least 1 items"],

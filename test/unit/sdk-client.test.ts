@@ -73,7 +73,7 @@ function granted(id: string): Response {
   minted++;
   const credential = {
     id: "crd_x",
-    type: "jwt",
+    kind: "jwt",
     value: `SECRET-${minted}`,
     audience: "https://shop.example/api",
     expiresAt: toTimestamp(expiresAt),

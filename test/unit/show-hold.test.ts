@@ -258,6 +258,37 @@ describe("a request as a person reads it", () => {
     expect(text).toContain("out of staging");
   });
 
+  it("shows all that another system's credential will allow, with odd characters written out", () => {
+    const providerPolicy = {
+      kind: "postgres",
+      address: "postgres://db.example:5432/shop",
+      roles: ["shop_migrator", "shop\u202ereader"],
+      owner: "shop_migrator",
+      connections: 7,
+      statementTimeoutMs: 60_000,
+    } as const;
+    const common = {
+      kind: "grant",
+      ttlSeconds: 600,
+      credentialTtlSeconds: 300,
+      crossingFrom: null,
+      cnf: null,
+    } as const;
+    const subject = { ...common, credential: "postgres", providerPolicy } as const;
+    const text = shown(answerWith({ document: { subject }, body: null })).replaceAll(/\n\s+/g, " ");
+    expect(text).toContain("a grant for 10m, each postgres of it for 10m");
+    for (const part of [
+      "postgres://db.example:5432/shop",
+      "member of",
+      "acts as shop_migrator",
+      "7 connections",
+      "60000 ms",
+    ])
+      expect(text).toContain(part);
+    expect(text).not.toContain("\u202e");
+    expect(text).toContain("202e");
+  });
+
   it.each([
     [0, "0s"],
     [40_999, "40s"],

@@ -6,6 +6,7 @@ import type { WebhookCursor } from "../../webhooks/webhook-port.ts";
 import { type DumpOptions, type DumpRow, isHeldWithout, isLiveHold } from "../dump.ts";
 import { answersOf } from "./answers.ts";
 import type { Connection } from "./connection.ts";
+import { credentialOf } from "./credentials.ts";
 import { cutOffOf } from "./cutoff-rows.ts";
 import { GRANT_FIELDS, grantOf } from "./grant-rows.ts";
 import { attestationOf, HOLD_FIELDS, holdOf } from "./hold-rows.ts";
@@ -155,26 +156,50 @@ async function readMoment(client: Client, base: string, last: number) {
   batch.hgetall(`${base}meta`);
   for (const name of ["cutoffs", "past_cutoffs"]) batch.hmget(base + name, ...numbers);
   batch.get(`${base}master_key_check`);
-  for (const name of ["keys", "sealed_keys", "secrets", "secret_versions", "canaries", "frozen", "cursors"])
+  for (const name of [
+    "keys",
+    "sealed_keys",
+    "secrets",
+    "secret_versions",
+    "canaries",
+    "frozen",
+    "cursors",
+    "credentials",
+  ])
     batch.hgetall(base + name);
   for (const name of ["retired_keys", "open_calls"]) batch.zrangebyscore(base + name, "-inf", "+inf", "WITHSCORES");
   // In the order of what was asked.
-  const [meta, inForce, past, check, keys, sealed, secrets, versions, canaries, frozen, cursors, retired, calls] =
-    (await answersOf(batch)) as [
-      Fields,
-      Texts,
-      Texts,
-      string | null,
-      Fields,
-      Fields,
-      Fields,
-      Fields,
-      Fields,
-      Fields,
-      Fields,
-      readonly string[],
-      readonly string[],
-    ];
+  const [
+    meta,
+    inForce,
+    past,
+    check,
+    keys,
+    sealed,
+    secrets,
+    versions,
+    canaries,
+    frozen,
+    cursors,
+    credentials,
+    retired,
+    calls,
+  ] = (await answersOf(batch)) as [
+    Fields,
+    Texts,
+    Texts,
+    string | null,
+    Fields,
+    Fields,
+    Fields,
+    Fields,
+    Fields,
+    Fields,
+    Fields,
+    Fields,
+    readonly string[],
+    readonly string[],
+  ];
   const rows: DumpRow[] = [
     ...cutOffRows(numbers, inForce, past),
     storeRow(meta, check),
@@ -187,6 +212,7 @@ async function readMoment(client: Client, base: string, last: number) {
     // Written by `moveCursor`.
     ...rowsOf(cursors, (_, text) => ({ kind: "cursor", cursor: JSON.parse(text) as WebhookCursor })),
   ];
+  rows.push(...rowsOf(credentials, (_, row) => ({ kind: "credential", credential: credentialOf(row) })));
   for (let i = 0; i + 1 < calls.length; i += 2) {
     // Kept by `begin_call.lua`: a call's id, and a number.
     rows.push({ kind: "open_call", call: calls[i] as RequestId, seq: Number(calls[i + 1]) });

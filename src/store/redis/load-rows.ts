@@ -4,6 +4,7 @@
 import { instantOf } from "../../core/ids.ts";
 import { hashLeaf } from "../../core/leaf.ts";
 import type { DumpRow, RowKind } from "../dump.ts";
+import { toCredentialOnWire } from "./credentials.ts";
 import { textOf } from "./cutoff-rows.ts";
 import { toGrantOnWire } from "./grant-rows.ts";
 import { toHoldOnWire } from "./hold-rows.ts";
@@ -55,6 +56,8 @@ export function toLoad(row: DumpRow): object {
       const { name, seq, attempts, nextAt } = row.cursor;
       return field("cursors", name, JSON.stringify({ name, seq, attempts, nextAt }));
     }
+    case "credential":
+      return { kind: row.kind, ...toCredentialOnWire(row.credential) };
     case "open_call":
     case "proof":
     case "use":

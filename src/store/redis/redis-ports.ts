@@ -3,6 +3,7 @@
 
 import type { StorePorts } from "../store.ts";
 import { createCallPort } from "./calls.ts";
+import { createCredentialPort } from "./credentials.ts";
 import { createWebhookPort } from "./cursors.ts";
 import { createCutOffView } from "./cutoff-view.ts";
 import { createGrantReads } from "./grant-reads.ts";
@@ -33,5 +34,6 @@ export function createRedisPorts(client: Client, scripts: Scripts, base: string)
     ...createHoldPort(client, scripts, base, holds),
     ...createHeldPort(scripts),
     ...createWebhookPort(client, scripts, base),
+    ...createCredentialPort(client, scripts, base),
   };
 }

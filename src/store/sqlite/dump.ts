@@ -6,6 +6,7 @@ import type { HoldId, RequestId, RevocationId } from "../../core/ids.ts";
 import type { StoredCutOff } from "../../revocation/revocation-port.ts";
 import type { DumpOptions, DumpRow } from "../dump.ts";
 import { isHeldWithout, isLiveHold } from "../dump.ts";
+import { credentialOf } from "./credential-writes.ts";
 import { attestationOf, holdOf } from "./hold-rows.ts";
 import { canaryOf, cutOffOf, grantOf, keyOf, secretOf } from "./rows.ts";
 
@@ -135,6 +136,9 @@ function readSmall(db: DatabaseSync): readonly DumpRow[] {
       const [seq, attempts, nextAt] = ["seq", "attempts", "next_at"].map((name) => Number(row[name]));
       const cursor = { name: String(row["name"]), seq: seq ?? 0, attempts: attempts ?? 0, nextAt: nextAt ?? 0 };
       return { kind: "cursor", cursor };
+    }),
+    ...all("SELECT row FROM credentials ORDER BY grant_id").map((row): DumpRow => {
+      return { kind: "credential", credential: credentialOf(row) };
     }),
     ...all("SELECT * FROM open_calls ORDER BY seq").map(
       // The id of a call, by `beginCall`.

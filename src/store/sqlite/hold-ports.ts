@@ -1,6 +1,7 @@
-// The ports of holds and webhooks on the main thread: sealed bytes cross to the workers as base64.
+// The ports of holds, credentials and webhooks on the main thread: sealed bytes cross to the workers as base64.
 
 import type { HoldId } from "../../core/ids.ts";
+import type { CredentialPort } from "../../credentials/credential-port.ts";
 import type { FoundHold, HoldPort, NewHold } from "../../holds/hold-port.ts";
 import type { WebhookPort } from "../../webhooks/webhook-port.ts";
 import type { NewHoldOnWire } from "./hold-writes.ts";
@@ -72,6 +73,17 @@ export function createWebhookPort(writer: Writer, reader: Reader): WebhookPort {
     async moveCursor(command) {
       await writer.call("moveCursor", command);
     },
+  };
+}
+
+export function createCredentialPort(writer: Writer, reader: Reader): CredentialPort {
+  return {
+    orderCredential: (command) => writer.call("orderCredential", command),
+    // It stops things, as a revocation does.
+    changeCredential: (command) => writer.call("changeCredential", command, "first"),
+    findCredential: (grant) => reader.call("findCredential", grant),
+    dueCredentials: (at, limit) => reader.call("dueCredentials", { at, limit }),
+    listCredentials: (after, limit) => reader.call("listCredentials", { after, limit }),
   };
 }
 

@@ -1,4 +1,5 @@
-// The SQL of holds, attestations and webhook cursors. Apart from `transaction.ts`, which joins it, only for its length.
+// The SQL of holds, attestations, credentials at other systems and webhook cursors. Apart from `transaction.ts`, which
+// joins it, only for its length.
 
 /** All but the sealed bytes, which are megabytes and asked for by themselves. */
 export const HOLD_COLUMNS =
@@ -39,6 +40,12 @@ export const HOLD_STATEMENTS = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
   pruneAttestations:
     "DELETE FROM attestations WHERE id IN (SELECT id FROM attestations WHERE taken_at < ? ORDER BY taken_at LIMIT ?)",
+
+  findCredential: "SELECT row FROM credentials WHERE grant_id = ?",
+  putCredential:
+    "INSERT INTO credentials (grant_id, due_at, row) VALUES (?, ?, ?) ON CONFLICT (grant_id) DO UPDATE SET" +
+    " due_at = excluded.due_at, row = excluded.row",
+  dropCredential: "DELETE FROM credentials WHERE grant_id = ?",
 
   putCursor:
     "INSERT INTO webhook_cursors (name, seq, attempts, next_at) VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET" +

@@ -99,6 +99,7 @@ const SQL = {
   canary: insert("canaries", ["id", "kind", "note", "hash", "created_at", "created_by"]),
   frozen: insert("frozen", ["agent", "revocation"]),
   cursor: insert("webhook_cursors", ["name", "seq", "attempts", "next_at"]),
+  credential: insert("credentials", ["grant_id", "due_at", "row"]),
   openCall: insert("open_calls", ["call", "seq"]),
   proof: insert("proofs", ["forget_at", "key"]),
   lateProof: insert("late_proofs", ["forget_at", "key"]),
@@ -164,6 +165,10 @@ export function prepareLoad(db: DatabaseSync): Load {
       case "cursor": {
         const { name, seq, attempts, nextAt } = row.cursor;
         return run(sql.cursor, name, seq, attempts, nextAt);
+      }
+      case "credential": {
+        const { grant, dueAt } = row.credential;
+        return run(sql.credential, grant, dueAt, JSON.stringify(row.credential));
       }
       case "open_call":
         return run(sql.openCall, row.call, row.seq);

@@ -7,6 +7,8 @@ import { EMPTY_HASH, type Head } from "../../core/leaf.ts";
 import type { ConsumedProof } from "../../core/proof.ts";
 import type { FeedSnapshot, StoredCutOff } from "../../revocation/revocation-port.ts";
 import { createCutOffIndex, isForgotten } from "../cutoff-index.ts";
+import type { StoredCredential } from "../../credentials/credential-port.ts";
+import { credentialOf } from "./credential-writes.ts";
 import { openForReading } from "./database.ts";
 import { isStoreFailure, toFailure } from "./failure.ts";
 import { prepareGrantReads, type ReadContext } from "./grant-reads.ts";
@@ -86,6 +88,11 @@ function prepareQuestions(db: DatabaseSync) {
   const secretRows = db.prepare("SELECT * FROM secrets ORDER BY name");
   const secretVersion = db.prepare("SELECT version FROM secret_versions WHERE name = ?");
   const canaryRows = db.prepare("SELECT * FROM canaries ORDER BY created_at, id");
+  const credentialRow = db.prepare("SELECT row FROM credentials WHERE grant_id = ?");
+  const dueCredentialRows = db.prepare(
+    "SELECT row FROM credentials WHERE due_at <= ? ORDER BY due_at, grant_id LIMIT ?",
+  );
+  const credentialRows = db.prepare("SELECT row FROM credentials WHERE grant_id > ? ORDER BY grant_id LIMIT ?");
   const openCallRows = db.prepare("SELECT call, leaf FROM open_calls JOIN record USING (seq) ORDER BY seq LIMIT ?");
   let known = { version: -1, cutOffs: createCutOffIndex() };
 
@@ -157,6 +164,20 @@ function prepareQuestions(db: DatabaseSync) {
     secrets: (): SecretOnWire[] => secretRows.all().map(secretOf),
     lastSecretVersion: (name: string): number => versionOf(secretVersion.get(name)),
     canaries: (): CanaryOnWire[] => canaryRows.all().map(canaryOf),
+    findCredential(grant: string): StoredCredential | null {
+      const row = credentialRow.get(grant);
+      return row === undefined ? null : credentialOf(row);
+    },
+    dueCredentials: ({ at, limit }: { readonly at: Instant; readonly limit: number }): StoredCredential[] =>
+      dueCredentialRows.all(at, limit).map(credentialOf),
+    listCredentials: ({
+      after,
+      limit,
+    }: {
+      readonly after: string | null;
+      readonly limit: number;
+    }): StoredCredential[] => credentialRows.all(after ?? "", limit).map(credentialOf),
+
     openCalls: (limit: number): OpenCall[] => openCallRows.all(limit).map(openCallOf),
 
     ...holds,

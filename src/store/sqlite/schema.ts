@@ -235,4 +235,14 @@ CREATE TABLE webhook_cursors (
 ) STRICT, WITHOUT ROWID;
 `;
 
-export const MIGRATIONS: readonly string[] = [FIRST, SECOND, THIRD, FOURTH];
+/** Credentials that other systems accept: what ending each takes, as JSON. Never a secret. */
+const FIFTH = `
+CREATE TABLE credentials (
+  grant_id TEXT PRIMARY KEY,
+  due_at INTEGER NOT NULL,
+  row TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX credentials_due ON credentials (due_at, grant_id);
+`;
+
+export const MIGRATIONS: readonly string[] = [FIRST, SECOND, THIRD, FOURTH, FIFTH];

@@ -3,6 +3,7 @@
 
 import type { RecordPort } from "../../audit/record-port.ts";
 import type { HoldId } from "../../core/ids.ts";
+import type { CredentialPort } from "../../credentials/credential-port.ts";
 import type { CallPort } from "../../gateway/call-port.ts";
 import type { FoundGrant, GrantPort } from "../../grants/grant-port.ts";
 import type { HoldPort } from "../../holds/hold-port.ts";
@@ -12,7 +13,7 @@ import type { GrantShape, RevocationPort } from "../../revocation/revocation-por
 import type { KeyPort, StoredKey } from "../../secrets/key-port.ts";
 import type { SecretPort, StoredCanary, StoredSecret } from "../../secrets/secret-port.ts";
 import type { WebhookPort } from "../../webhooks/webhook-port.ts";
-import { createHoldPort, createWebhookPort, toWire } from "./hold-ports.ts";
+import { createCredentialPort, createHoldPort, createWebhookPort, toWire } from "./hold-ports.ts";
 import type { WorkerTask } from "./protocol.ts";
 import type { ReaderCalls } from "./reader.ts";
 import type { CanaryOnWire, KeyOnWire, SecretOnWire } from "./rows.ts";
@@ -23,7 +24,17 @@ import { type Calls, type Starting, startThread, type Thread } from "./thread.ts
 import type { WriterCalls, WriterReady } from "./writer.ts";
 
 export interface SqliteStore
-  extends RecordPort, GrantPort, RevocationPort, KeyPort, ProofPort, CallPort, SecretPort, HoldPort, WebhookPort {
+  extends
+    RecordPort,
+    GrantPort,
+    RevocationPort,
+    KeyPort,
+    ProofPort,
+    CallPort,
+    SecretPort,
+    HoldPort,
+    WebhookPort,
+    CredentialPort {
   /** True when nothing had been recorded or sealed in the file when it was opened. */
   readonly isEmpty: boolean;
   readonly standing: StandingPort;
@@ -63,6 +74,7 @@ export async function openSqliteStore({ file }: { readonly file: string }): Prom
     ...createSecretPort(writer, reader, seen),
     ...createHoldPort(writer, reader, seen),
     ...createWebhookPort(writer, reader),
+    ...createCredentialPort(writer, reader),
     standing: createStandingPort(writer, seen),
     // The writer ends last: only then is the log folded into the file.
     close: () => writer.close(reader.close()),

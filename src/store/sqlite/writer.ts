@@ -4,6 +4,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { attest, moveCursor } from "./attestation-writes.ts";
 import { beginCall, endCall } from "./call-writes.ts";
+import { changeCredential, orderCredential } from "./credential-writes.ts";
 import { openForWriting } from "./database.ts";
 import { type Failure, isStoreFailure, toBrokerError, toFailure } from "./failure.ts";
 import { issue, release, renew, simulate } from "./grant-writes.ts";
@@ -48,6 +49,8 @@ const TRANSITIONS = {
   takeOutcome,
   attest,
   moveCursor,
+  orderCredential,
+  changeCredential,
   standing,
   trust,
   markWentBack,

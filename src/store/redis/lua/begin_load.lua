@@ -6,7 +6,7 @@ end
 local other = redis.call('HGET', key('meta'), 'loading')
 if other and not command.force then return { 'left', other } end
 for _, name in ipairs(other and {} or { 'drafts', 'record', 'master_key_check', 'keys', 'grants', 'holds', 'cutoffs',
-  'past_cutoffs', 'secrets', 'secret_versions', 'canaries', 'frozen', 'cursors', 'proofs', 'attestations' }) do
+  'past_cutoffs', 'secrets', 'secret_versions', 'canaries', 'frozen', 'cursors', 'credentials', 'proofs', 'attestations' }) do
   if redis.call('EXISTS', key(name)) == 1 then return { 'used' } end
 end
 redis.call('HSET', key('meta'), 'loading', command.load, 'layout', int(command.layout))

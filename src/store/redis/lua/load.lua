@@ -79,6 +79,10 @@ function write.field(row)
   set(row.of, row.name, row.value)
 end
 
+function write.credential(row)
+  put_credential(row)
+end
+
 function write.open_call(row)
   add('open_calls', row.seq, row.call)
 end

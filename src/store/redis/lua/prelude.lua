@@ -105,7 +105,7 @@ local function told(answer)
   return { answer, int(meta.epoch), int(meta.seq), int(meta.feed_number), meta.last }
 end
 
-local GIVING = { issued = true, renewed = true, begun = true, held = true, activated = true, claimed = true }
+local GIVING = { issued = true, renewed = true, begun = true, held = true, activated = true, claimed = true, ordered = true }
 
 local sent = command.op and redis.call('GET', key('op:' .. command.op))
 if sent then
@@ -587,6 +587,13 @@ end
 
 local function count_uses(chain)
   for _, grant in ipairs(chain) do redis.call('HINCRBY', key('grant:' .. grant.id), 'uses', 1) end
+end
+
+-- Of a grant at another system: `grant`, `version`, `state`, `dueAt`, and `text`, which is only kept.
+local function put_credential(row)
+  redis.call('HSET', key('credentials'), row.grant, int(row.version) .. ' ' .. row.state .. ' ' .. int(row.dueAt) .. ' ' .. row.text)
+  redis.call('ZADD', key('credentials:due'), int(row.dueAt), row.grant)
+  redis.call('ZADD', key('credentials:ids'), 0, row.grant)
 end
 
 -- Holds ---------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 // is no switch that turns this off. Never decides by a name or by how an address is written.
 
 import { BlockList, isIP, SocketAddress } from "node:net";
-import { parseCidr } from "../core/cidr.ts";
+import { parseCidr } from "./cidr.ts";
 
 /** IANA's special-purpose registry (RFC 6890), and what a cloud keeps at a public address. */
 const SPECIAL_IPV4 = [

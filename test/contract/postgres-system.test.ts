@@ -1,0 +1,239 @@
+// Runs the contract of credentials against a real PostgreSQL server, and what is PostgreSQL's own: names of any kind, roles
+// that must not be given, clocks that differ, TLS, and servers that are not what they say.
+
+import { createServer } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ProviderPolicy } from "../../src/core/hold-document.ts";
+import type { CredentialSystem } from "../../src/credentials/credential-system.ts";
+import { createPostgres } from "../../src/credentials/postgres.ts";
+import { scramVerifier } from "../../src/credentials/scram.ts";
+import { makeCertificate } from "../support/make-certificate.ts";
+import { hasPostgres } from "../support/postgres-server.ts";
+import { ask, BROKER_PASSWORD, logIn, type ShopDatabase, startShopDatabase } from "../support/shop-database.ts";
+import { describeCredentialSystem } from "./credential-systems-contract.ts";
+
+describe("a SCRAM-SHA-256 verifier", () => {
+  it("is that of RFC 7677's example, in PostgreSQL's form", async () => {
+    const salt = Buffer.from("W22ZaJ0SNY7soEsUEjb6gQ==", "base64");
+    expect(await scramVerifier("pencil", salt)).toBe(
+      "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+    );
+  });
+});
+
+describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
+  let database: ShopDatabase;
+  let system: CredentialSystem;
+  const READING: ProviderPolicy = {
+    kind: "postgres",
+    address: "unused",
+    roles: ["shop_reader"],
+    owner: null,
+    connections: 5,
+    statementTimeoutMs: 60_000,
+  };
+
+  const open = (changes: Partial<Parameters<typeof createPostgres>[0]> = {}): CredentialSystem =>
+    createPostgres({
+      name: "shop-db",
+      host: "127.0.0.1",
+      port: database.port,
+      tls: false,
+      ca: null,
+      addresses: ["127.0.0.1/32"],
+      database: "shop",
+      user: "valetkey",
+      openPassword: () => Promise.resolve(BROKER_PASSWORD),
+      ...changes,
+    });
+  const order = (changes: Partial<Parameters<CredentialSystem["make"]>[0]> = {}) => ({
+    handle: "vk_one",
+    policy: READING,
+    endsInMs: 60_000,
+    note: "a test",
+    ...changes,
+  });
+
+  beforeAll(async () => {
+    database = await startShopDatabase();
+    system = open();
+  }, 60_000);
+  afterAll(() => database.close());
+
+  describeCredentialSystem("PostgreSQL", () => ({
+    system,
+    reading: READING,
+    impossible: { ...READING, roles: ["shop_reader", "no_such_role"] },
+    use: async (login) => {
+      const client = await logIn(login);
+      const reads = (await ask(client, "SELECT 1 FROM orders")) !== "42501";
+      const changes = (await ask(client, "INSERT INTO orders VALUES (9)")) !== "42501";
+      await client.end();
+      return { reads, changes };
+    },
+    stay: async (login) => {
+      const client = await logIn(login);
+      return async () => typeof (await ask(client, "SELECT 1")) !== "string";
+    },
+    left: async (prefix) => (await database.logins()).filter((name) => name.startsWith(prefix)),
+  }));
+
+  it("gives roles of any name, and means those and no others", async () => {
+    const names = [
+      'say "x"; DROP TABLE orders; --',
+      "it's",
+      "back\\slash",
+      "Größe 数据 🗝",
+      "$$ || 'x'",
+      "x".repeat(63),
+      "é".repeat(31),
+    ];
+    for (const name of names) {
+      const quoted = `"${name.replaceAll('"', '""')}"`;
+      await database.sql(`CREATE ROLE ${quoted}`);
+      await database.allow(quoted);
+      const policy = { ...READING, roles: [name], owner: name };
+      const login = await system.make(order({ policy, note: `${name}\n'; DROP ROLE shop_reader; --` }));
+      await database.sql(`GRANT CONNECT ON DATABASE shop TO ${quoted}`);
+      const client = await logIn(login);
+      expect(await ask(client, "SELECT current_user::text AS name")).toEqual([{ name }]);
+      await client.end();
+      await system.end("vk_one");
+      await system.clear("vk_one");
+      await database.sql(`REVOKE CONNECT ON DATABASE shop FROM ${quoted}; DROP ROLE ${quoted}`);
+    }
+    expect(await database.sql("SELECT count(*)::int AS n FROM orders", "shop")).toEqual([{ n: 2 }]);
+  });
+
+  it("gives no role that leads to a superuser, or to who creates roles, replicates or bypasses row security", async () => {
+    await database.sql("CREATE ROLE innocent; CREATE ROLE between; GRANT between TO innocent");
+    await database.allow("innocent");
+    for (const power of ["SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS"]) {
+      await database.sql(`CREATE ROLE mighty ${power}; GRANT mighty TO between`);
+      const made = system.make(order({ policy: { ...READING, roles: ["innocent"] } }));
+      await expect(made).rejects.toThrow(/template role innocent is a member of mighty, which/);
+      expect((await system.examine(["innocent"])).faults).toEqual([expect.stringContaining("mighty")]);
+      await database.sql("DROP ROLE mighty");
+    }
+    await database.sql("DROP ROLE between; DROP ROLE innocent");
+    expect(await database.logins()).toEqual([]);
+  });
+
+  it("says what is wrong with the broker's own role", async () => {
+    expect((await system.examine(["shop_reader", "gone"])).faults).toEqual([
+      "there is no template role gone on the server",
+    ]);
+    await database.sql("ALTER ROLE valetkey SUPERUSER");
+    expect((await system.examine([])).faults).toEqual([expect.stringContaining("is a superuser")]);
+    await database.sql("ALTER ROLE valetkey NOSUPERUSER NOCREATEROLE");
+    expect((await system.examine([])).faults).toEqual([expect.stringContaining("cannot create roles")]);
+    await expect(system.make(order())).rejects.toMatchObject({ code: "upstream_failed" });
+    await database.sql("ALTER ROLE valetkey CREATEROLE");
+    expect((await system.examine(["shop_reader"])).faults).toEqual([]);
+  });
+
+  it("lasts by the server's own clock, however far that is from the broker's", async () => {
+    await system.make(order({ endsInMs: 600_000 }));
+    const [row] = await database.sql(
+      "SELECT extract(epoch FROM rolvaliduntil - clock_timestamp())::int AS left FROM pg_roles WHERE rolname = 'vk_one'",
+    );
+    expect(Number(row?.["left"])).toBeGreaterThan(590);
+    expect(Number(row?.["left"])).toBeLessThanOrEqual(600);
+    const login = await system.make(order({ endsInMs: 0 }));
+    await expect(logIn(login)).rejects.toThrow("authentication failed");
+    await system.end("vk_one");
+    await system.clear("vk_one");
+  });
+
+  it("bounds connections, and sets the time of a statement", async () => {
+    const login = await system.make(order({ policy: { ...READING, connections: 2, statementTimeoutMs: 50 } }));
+    const clients = [await logIn(login), await logIn(login)];
+    await expect(logIn(login)).rejects.toThrow("too many connections");
+    const [first] = clients;
+    if (first === undefined) throw new Error("expected a connection");
+    expect(await ask(first, "SELECT pg_sleep(5)")).toBe("57014");
+    await system.end("vk_one");
+    await system.clear("vk_one");
+  });
+
+  it("ends a login that has changed its own password, its settings and its role", async () => {
+    const login = await system.make(order({ policy: { ...READING, roles: ["shop_reader", "shop_writer"] } }));
+    const client = await logIn(login);
+    for (const text of [
+      "ALTER ROLE CURRENT_USER PASSWORD 'known to the agent'",
+      "ALTER ROLE CURRENT_USER SET search_path = evil",
+      "ALTER ROLE CURRENT_USER SET statement_timeout = 0",
+      "SET ROLE shop_writer",
+      "BEGIN",
+      "LOCK TABLE orders IN ACCESS SHARE MODE",
+    ])
+      expect([text, await ask(client, text)]).toEqual([text, []]);
+    await system.end("vk_one");
+    expect(typeof (await ask(client, "SELECT 1"))).toBe("string");
+    await expect(logIn({ ...login, password: "known to the agent" })).rejects.toThrow(/authentication|not permitted/);
+    await system.clear("vk_one");
+    expect(await database.logins()).toEqual([]);
+  });
+
+  it("gives its password to no server that asks for it in clear or for MD5", async () => {
+    for (const method of [3, 5]) {
+      const received: Buffer[] = [];
+      const server = createServer((socket) => {
+        socket.on("error", () => undefined);
+        socket.on("data", (bytes) => {
+          received.push(bytes);
+          // AuthenticationCleartextPassword, AuthenticationMD5Password.
+          const message = Buffer.from([0x52, 0, 0, 0, method === 3 ? 8 : 12, 0, 0, 0, method, 1, 2, 3, 4]);
+          socket.write(message.subarray(0, method === 3 ? 9 : 13));
+        });
+      }).listen(0, "127.0.0.1");
+      await new Promise((settle) => server.once("listening", settle));
+      const address = server.address();
+      if (address === null || typeof address === "string") throw new Error("expected a port");
+      const wrong = open({ port: address.port });
+      await expect(wrong.make(order())).rejects.toThrow("does not take SCRAM-SHA-256");
+      // The start alone, no answer.
+      expect(received).toHaveLength(1);
+      server.close();
+    }
+  });
+
+  it("connects to no address that its definition does not name", async () => {
+    await expect(open({ addresses: [] }).make(order())).rejects.toThrow("private or special address");
+    await expect(open({ addresses: [], host: "localhost" }).make(order())).rejects.toThrow(
+      "private or special address",
+    );
+    await expect(open({ addresses: ["10.0.0.0/8"] }).make(order())).rejects.toThrow("private or special address");
+  });
+
+  it("demands TLS with a certificate that it knows, unless its definition does without", async () => {
+    await expect(open({ tls: true }).make(order())).rejects.toThrow("does not offer TLS");
+    const certificate = makeCertificate(["IP:127.0.0.1"]);
+    const safe = await startShopDatabase({ certificate });
+    try {
+      const place = { port: safe.port, tls: true };
+      await expect(open(place).make(order())).rejects.toThrow("certificate that is not acceptable");
+      await expect(open({ ...place, ca: makeCertificate(["IP:127.0.0.1"]).cert }).make(order())).rejects.toThrow(
+        "certificate",
+      );
+      const known = open({ ...place, ca: certificate.cert });
+      const login = await known.make(order());
+      expect(login).toMatchObject({ tls: true, ca: certificate.cert });
+      await known.end("vk_one");
+      await known.clear("vk_one");
+    } finally {
+      await safe.close();
+    }
+  });
+
+  it("says that it does not answer, in time, where it does not", async () => {
+    database.pause();
+    try {
+      await expect(system.make(order())).rejects.toMatchObject({ code: "upstream_timeout" });
+    } finally {
+      database.resume();
+    }
+    await system.end("vk_one");
+    await system.clear("vk_one");
+  });
+});
