@@ -36,12 +36,15 @@ process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "node_modules/.c
 
 const all: TestProjectConfiguration = {
   extends: true,
-  test: { name: "sqlite", include: ["test/**/*.test.ts"], exclude: ["test/bench/**"] },
+  test: { name: "sqlite", include: ["test/**/*.test.ts"], exclude: ["test/bench/**", "test/aws/**"] },
 };
 const onRedis: TestProjectConfiguration = {
   extends: true,
   test: { name: "redis", include: ON_REDIS_TOO, exclude: NOT_TWICE, env: { TEST_STORE: "redis" } },
 };
+
+/** By `npm run test:aws` alone: they need a real STS. */
+const onCeph: TestProjectConfiguration = { extends: true, test: { name: "aws", include: ["test/aws/**/*.test.ts"] } };
 
 const isCi = process.env["CI"] === "true";
 
@@ -57,6 +60,6 @@ export default defineConfig({
     // thousand ("Check failed: jit_page.has_value()"), and with it the whole run.
     execArgv: ["--disable-warning=ExperimentalWarning", "--no-memory-protection-keys"],
     // Where there is no Redis server, that it is missing has been said.
-    projects: hasRedis ? [all, onRedis] : [all],
+    projects: [all, onCeph, ...(hasRedis ? [onRedis] : [])],
   },
 });

@@ -89,7 +89,21 @@ export const PostgresCredential = z.object({
 });
 export type PostgresCredential = z.infer<typeof PostgresCredential>;
 
-export const Credential = z.discriminatedUnion("kind", [JwtCredential, PostgresCredential]);
+/** A session of an AWS role. */
+export const AwsCredential = z.object({
+  id: z.string(),
+  kind: z.literal("aws"),
+  region: z.string(),
+  accessKeyId: z.string(),
+  /** The secrets. */
+  secretAccessKey: z.string(),
+  sessionToken: z.string(),
+  /** Of a long grant there is another one after it. */
+  expiresAt: Timestamp,
+});
+export type AwsCredential = z.infer<typeof AwsCredential>;
+
+export const Credential = z.discriminatedUnion("kind", [JwtCredential, PostgresCredential, AwsCredential]);
 export type Credential = z.infer<typeof Credential>;
 
 /** 201: the grant and its first credential. */

@@ -37,14 +37,24 @@ const AskedPermission = z.object({ action: Action, resource: Resource });
 
 export const Demand = z.object({ permissions: z.array(AskedPermission).readonly(), requires: Requires });
 
-const ProviderPolicy = z.object({
-  kind: z.literal("postgres"),
-  address: z.string(),
-  roles: z.array(z.string()).readonly(),
-  owner: z.string().nullable(),
-  connections: z.int(),
-  statementTimeoutMs: z.int(),
-});
+const ProviderPolicy = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("postgres"),
+    address: z.string(),
+    roles: z.array(z.string()).readonly(),
+    owner: z.string().nullable(),
+    connections: z.int(),
+    statementTimeoutMs: z.int(),
+  }),
+  z.object({
+    kind: z.literal("aws"),
+    address: z.string(),
+    region: z.string(),
+    statements: z
+      .array(z.object({ actions: z.array(z.string()).readonly(), resources: z.array(z.string()).readonly() }))
+      .readonly(),
+  }),
+]);
 
 /** What people sign: `core/hold-document.ts` computes its digest. Whoever signs recomputes it from what they were shown. */
 export const HoldDocument = z.object({
@@ -76,7 +86,7 @@ export const HoldDocument = z.object({
     }),
     z.object({
       kind: z.literal("grant"),
-      credential: z.enum(["jwt", "postgres"]),
+      credential: z.enum(["jwt", "postgres", "aws"]),
       ttlSeconds: z.int(),
       credentialTtlSeconds: z.int(),
       crossingFrom: z.array(Name).readonly().nullable(),

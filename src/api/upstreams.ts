@@ -4,7 +4,7 @@
 import * as z from "zod";
 import { GrantIdText, Name, Task, Timestamp } from "./values.ts";
 
-const Kind = z.enum(["postgres"]);
+const Kind = z.enum(["postgres", "aws"]);
 
 /** Upstreams of the policy in force for which the broker mints credentials of their own. */
 export const UpstreamsAnswer = z.object({

@@ -33,6 +33,8 @@ export type CredentialEvent =
       readonly type: "credential.dead";
       readonly cause: string;
       readonly milliseconds: number;
+      /** What else had to end with it, in words. */
+      readonly also?: string;
     } & ProviderCredentialFacts)
   /** It is nobody's: no grant of this store has it. */
   | {

@@ -13,6 +13,7 @@ const FILES: readonly { readonly names: readonly string[]; readonly load: () => 
   { names: ["demo"], load: async () => (await import("./demo.ts")).addDemoCommand },
   { names: ["key"], load: async () => (await import("./key.ts")).addKeyCommands },
   { names: ["request"], load: async () => (await import("./request.ts")).addRequestCommand },
+  { names: ["aws-credentials"], load: async () => (await import("./aws-credentials.ts")).addAwsCredentialsCommand },
   { names: ["grants"], load: async () => (await import("./grants.ts")).addGrantsCommands },
   { names: ["holds", "cancel"], load: async () => (await import("./holds.ts")).addHoldsCommands },
   { names: ["approve", "deny"], load: async () => (await import("./approve.ts")).addApproveCommands },

@@ -2,7 +2,15 @@
 // Prints the credential because a person asked for it; programs use the SDK or --json.
 
 import { type Command, Option } from "commander";
-import { type Credential, type Grant, type GrantAnswer, GrantRequest, type HeldAnswer } from "../api/grants.ts";
+import {
+  type AwsCredential,
+  type Credential,
+  type Grant,
+  type GrantAnswer,
+  GrantRequest,
+  type HeldAnswer,
+  type PostgresCredential,
+} from "../api/grants.ts";
 import { formatDuration, parseDurationSeconds } from "../core/duration.ts";
 import type { Demand } from "../core/hold-document.ts";
 import { requirementsText } from "../policy/wording.ts";
@@ -107,24 +115,45 @@ export function printCredential(terminal: Terminal, answer: GrantAnswer, options
 }
 
 function placeOf(credential: Credential): string {
-  if (credential.kind === "jwt") return credential.audience;
-  const { host, port, database } = credential;
-  return `postgres://${host}:${port}/${database}`;
+  switch (credential.kind) {
+    case "jwt":
+      return credential.audience;
+    case "postgres":
+      return `postgres://${credential.host}:${credential.port}/${credential.database}`;
+    case "aws":
+      return `AWS, region ${credential.region}`;
+  }
 }
 
-/** What libpq and its tools read from the environment (PostgreSQL's manual, section 34.15). */
 function secretLines(credential: Credential): readonly string[] {
   if (credential.kind === "jwt") return [credential.value];
-  const { host, port, database, user, password, tls } = credential;
-  const variables = [
+  const variables = credential.kind === "postgres" ? postgresVariables(credential) : awsVariables(credential);
+  return variables.map(([name, value]) => `export ${name}=${quoteForShell(value)}`);
+}
+
+type Variables = readonly (readonly [name: string, value: string])[];
+
+/** What libpq and its tools read from the environment (PostgreSQL's manual, section 34.15). */
+function postgresVariables({ host, port, database, user, password, tls }: PostgresCredential): Variables {
+  return [
     ["PGHOST", host],
     ["PGPORT", String(port)],
     ["PGDATABASE", database],
     ["PGUSER", user],
     ["PGPASSWORD", password],
     ["PGSSLMODE", tls ? "verify-full" : "disable"],
-  ] as const;
-  return variables.map(([name, value]) => `export ${name}=${quoteForShell(value)}`);
+  ];
+}
+
+/** What AWS's tools read from the environment; nothing renews these. */
+function awsVariables({ region, accessKeyId, secretAccessKey, sessionToken, expiresAt }: AwsCredential): Variables {
+  return [
+    ["AWS_REGION", region],
+    ["AWS_ACCESS_KEY_ID", accessKeyId],
+    ["AWS_SECRET_ACCESS_KEY", secretAccessKey],
+    ["AWS_SESSION_TOKEN", sessionToken],
+    ["AWS_CREDENTIAL_EXPIRATION", expiresAt],
+  ];
 }
 
 /** For a POSIX shell. */

@@ -75,6 +75,15 @@ function grantFacts(held: HeldGrant): readonly Fact[] {
 
 /** All of it: who signs recomputes the digest from what is shown. */
 function policyOfProvider(policy: NonNullable<HeldGrant["providerPolicy"]>): readonly Fact[] {
+  if (policy.kind === "aws") {
+    return [
+      ["there", `sessions of ${showExact(policy.address)}, region ${showExact(policy.region)}`],
+      ...policy.statements.flatMap(({ actions, resources }): Fact[] => [
+        ...actions.map((action, i): Fact => [i === 0 ? "may" : "", showExact(action)]),
+        ...resources.map((resource, i): Fact => [i === 0 ? "on" : "", showExact(resource)]),
+      ]),
+    ];
+  }
   const { kind, address, roles, owner, connections, statementTimeoutMs } = policy;
   return [
     ["there", `a ${kind} login at ${showExact(address)}`],

@@ -1,6 +1,7 @@
 // What people sign when they approve (semantics, rule 21): the exact request and its circumstances, as one JSON document
 // whose RFC 8785 digest is signed. Broker, CLI and offline verifiers compute it by this one file. Pure.
 
+import type { AwsStatement } from "./aws-policy.ts";
 import type { GrantId, HoldId } from "./ids.ts";
 import { digestOf } from "./canonical-json.ts";
 
@@ -40,7 +41,9 @@ export interface Demand {
 }
 
 /** What another system's own credential will allow, all of it. */
-export interface ProviderPolicy {
+export type ProviderPolicy = PostgresPolicy | AwsPolicy;
+
+export interface PostgresPolicy {
   readonly kind: "postgres";
   /** `postgres://host:port/database`. */
   readonly address: string;
@@ -51,6 +54,15 @@ export interface ProviderPolicy {
   /** At a time. */
   readonly connections: number;
   readonly statementTimeoutMs: number;
+}
+
+/** A session of a role: what both the role and these statements allow, until the grant's end. */
+export interface AwsPolicy {
+  readonly kind: "aws";
+  /** The role's ARN; with an endpoint of its own `ARN at https://…`. */
+  readonly address: string;
+  readonly region: string;
+  readonly statements: readonly AwsStatement[];
 }
 
 export interface HeldPermission {

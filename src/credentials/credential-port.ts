@@ -2,6 +2,7 @@
 // were ordered for whom, so that each can be ended, also by another broker and after any crash. Never the secret itself.
 
 import type { Instant } from "../core/clock.ts";
+import type { ProviderPolicy } from "../core/hold-document.ts";
 import type { GrantId, RevocationId } from "../core/ids.ts";
 import type { LeafDraft } from "../core/leaf.ts";
 
@@ -19,10 +20,10 @@ export interface StoredCredential {
   readonly task: string;
   readonly role: string;
   readonly upstream: string;
-  readonly kind: "postgres";
+  readonly kind: ProviderPolicy["kind"];
   /** What it is called there, and all that ending it needs. */
   readonly handle: string;
-  /** Where that is: `postgres://host:port/database`. The upstream's definition may name another place by now. */
+  /** Where that is: `postgres://host:port/database`, a role's ARN. The upstream's definition may name another place by now. */
   readonly address: string;
   /** Digest of the provider policy that it was made by: as wide as that it is. */
   readonly policy: string;

@@ -18,7 +18,31 @@ export interface PostgresLogin {
   readonly ca: string | null;
 }
 
-export type Login = PostgresLogin;
+/** A session of a role. */
+export interface AwsSession {
+  readonly kind: "aws";
+  readonly region: string;
+  readonly accessKeyId: string;
+  /** The secrets. */
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+}
+
+export type Login = PostgresLogin | AwsSession;
+
+/** What was made, and how long it lasts by itself; null: as long as its grant. */
+export interface Made {
+  readonly login: Login;
+  readonly lastsMs: number | null;
+}
+
+/** Whose it is, for whoever looks at that system. No secret. */
+export interface Subject {
+  readonly grant: string;
+  readonly agent: string;
+  readonly task: string;
+  readonly environments: readonly string[];
+}
 
 export interface Order {
   /** What it is called there: made by `handleOf`, and nobody else's. */
@@ -26,25 +50,32 @@ export interface Order {
   readonly policy: ProviderPolicy;
   /** From this moment, by whatever clock. */
   readonly endsInMs: number;
-  /** For whoever looks at that system: no secret, one line. */
+  readonly subject: Subject;
+  /** The same in one line. */
   readonly note: string;
 }
 
 /** Errors are BrokerErrors (`upstream_failed`, `upstream_timeout`, `secret_unavailable`) whose detail can be shown. */
 export interface CredentialSystem {
   /**
-   * Makes it, exactly as wide as `policy`. Where it is there already it stays, with another secret: the one before ends for
-   * whoever logs in from then on. Nothing of it is there after an error, or all of it: `end` and `clear` do for either.
+   * Makes it, exactly as wide as `policy`. Where it is there already it stays, with another secret; whether the one before
+   * is good still is the kind's matter. Nothing of it is there after an error, or all of it: `end` and `clear` do for either.
    */
-  make(order: Order): Promise<Login>;
-  /** It is accepted no more and whoever was in is out: seen, not only asked for. Also where it never was, or is gone. */
-  end(handle: string): Promise<void>;
+  make(order: Order): Promise<Made>;
+  /**
+   * It is accepted no more and whoever was in is out: seen, not only asked for. Also where it never was, or is gone.
+   * `endsInMs`: when its grant ends by itself, 0 or less where it has. Answers what else had to end with it, in words, or null.
+   */
+  end(handle: string, endsInMs: number): Promise<string | null>;
   /** After `end`: removes what is left, and gives what it had made to those who own such things there. Repeatable. */
   clear(handle: string): Promise<void>;
   /** Handles that are there and begin so, in order, at most `limit` after `after`. */
   list(prefix: string, after: string, limit: number): Promise<readonly string[]>;
-  /** Why credentials with these roles could not be made or ended, or would be too wide; empty: nothing is wrong. */
-  examine(roles: readonly string[]): Promise<Examined>;
+  /**
+   * Why credentials with these roles could not be made or ended, or would be too wide; empty: nothing is wrong. `isToTry`: this
+   * broker ends credentials, for all that share the store, and may write there what shows that it can.
+   */
+  examine(roles: readonly string[], isToTry: boolean): Promise<Examined>;
   close(): Promise<void>;
 }
 

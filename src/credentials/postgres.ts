@@ -4,7 +4,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { BrokerError } from "../core/errors.ts";
-import type { CredentialSystem, Examined, Login, Order } from "./credential-system.ts";
+import type { CredentialSystem, Examined, Made, Order } from "./credential-system.ts";
 import {
   codeOf,
   inTransaction,
@@ -42,7 +42,8 @@ export function createPostgres(dependencies: Dependencies): CredentialSystem {
   }
 
   return {
-    make: async ({ handle, policy, endsInMs, note }: Order): Promise<Login> => {
+    make: async ({ handle, policy, endsInMs, note }: Order): Promise<Made> => {
+      if (policy.kind !== "postgres") throw failed("it takes policies of its own kind");
       const { password, verifier } = await drawScramSecret();
       const { roles, owner, connections, statementTimeoutMs } = policy;
       const login = quote.name(handle);
@@ -70,7 +71,7 @@ export function createPostgres(dependencies: Dependencies): CredentialSystem {
           await connection.run(`COMMENT ON ROLE ${login} IS ${quote.text(note)}`);
         }),
       );
-      return { kind: "postgres", host, port, database, user: handle, password, tls, ca };
+      return { login: { kind: "postgres", host, port, database, user: handle, password, tls, ca }, lastsMs: null };
     },
 
     end: async (handle) => {
@@ -84,6 +85,7 @@ export function createPostgres(dependencies: Dependencies): CredentialSystem {
         // Whoever was on the way in when the role was closed is in by now, or never will be.
         await endSessions(connection, handle);
       });
+      return null;
     },
 
     clear: (handle) =>

@@ -13,12 +13,17 @@ import {
   retry,
   wrap,
 } from "cockatiel";
+import type { Clock } from "../core/clock.ts";
 import { BrokerError } from "../core/errors.ts";
 import type { Secret } from "../core/secret.ts";
-import type { PostgresUpstream, ScopeSet, Upstream } from "../scopes/scope-set.ts";
+import {
+  type AwsUpstream,
+  isProvider,
+  type PostgresUpstream,
+  type ProviderUpstream,
+} from "../scopes/provider-upstreams.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { CredentialSystem } from "./credential-system.ts";
-
-export type ProviderUpstream = PostgresUpstream;
 
 /** For `/readyz`, metrics and `GET /v1/upstreams`. */
 export interface SystemStatus {
@@ -34,14 +39,18 @@ export interface SystemStatus {
 export interface Systems {
   /** Throws `upstream_failed` with what to do. */
   of(upstream: ProviderUpstream): CredentialSystem;
-  /** Looks at each of these, and forgets those that are not among them. Never rejects. */
-  examine(scopes: ScopeSet): Promise<void>;
+  /** Looks at each of these, and forgets those that are not among them; `isToTry` as of a system. Never rejects. */
+  examine(scopes: ScopeSet, isToTry: boolean): Promise<void>;
   status(scopes: ScopeSet): readonly SystemStatus[];
   close(): Promise<void>;
 }
 
 interface Dependencies {
   readonly openSecret: (reference: string, origin: string) => Promise<Secret>;
+  /** The wall's. */
+  readonly clock: Clock;
+  /** Begins every handle at this upstream. */
+  readonly prefixOf: (upstream: string) => string;
 }
 
 interface Opened {
@@ -51,34 +60,28 @@ interface Opened {
   notes: readonly string[];
 }
 
-const AT_ONCE = 8;
+/** A PostgreSQL server has few connections; at AWS most of the time goes by with waiting. */
+const AT_ONCE = { postgres: 8, aws: 32 } as const;
 const WAITING = 256;
 const TRIES = 2;
 const BREAK_AFTER = 5;
 const BREAK_MS = 10_000;
 
-export function isProvider(upstream: Upstream | undefined): upstream is ProviderUpstream {
-  return upstream?.type === "postgres";
-}
-
-export function createSystems({ openSecret }: Dependencies): Systems {
+export function createSystems(dependencies: Dependencies): Systems {
   const open = new Map<string, Opened>();
-  // All that decides how it is reached: another definition is another system.
-  const keyOf = ({ name, origin, database, user, secret, tls, ca, addresses }: ProviderUpstream): string =>
-    JSON.stringify([name, origin, database, user, secret, tls, ca, addresses]);
 
   function find(upstream: ProviderUpstream): Opened {
     const key = keyOf(upstream);
     const known = open.get(key);
     if (known !== undefined) return known;
-    const opened = { ...guard(upstream.name, lazyPostgres(upstream, openSecret)), faults: null, notes: [] };
+    const opened = { ...guard(upstream, openLate(upstream, dependencies)), faults: null, notes: [] };
     open.set(key, opened);
     return opened;
   }
 
   return {
     of: (upstream) => find(upstream).system,
-    examine: async (scopes) => {
+    examine: async (scopes, isToTry) => {
       const upstreams = [...scopes.upstreams.values()].filter(isProvider);
       const kept = new Set(upstreams.map(keyOf));
       for (const [key, { system }] of open) {
@@ -89,9 +92,8 @@ export function createSystems({ openSecret }: Dependencies): Systems {
       await Promise.all(
         upstreams.map(async (upstream) => {
           const opened = find(upstream);
-          const roles = new Set([...upstream.templates.values()].flat().map(({ role }) => role));
           try {
-            const { faults, notes } = await opened.system.examine([...roles]);
+            const { faults, notes } = await opened.system.examine(rolesOf(upstream), isToTry);
             [opened.faults, opened.notes] = [faults, notes];
           } catch (thrown) {
             opened.faults = [thrown instanceof BrokerError ? thrown.detail : "it could not be looked at"];
@@ -111,33 +113,70 @@ export function createSystems({ openSecret }: Dependencies): Systems {
   };
 }
 
-/** The driver is loaded when it is used first: few brokers need it, and each start would wait for it. */
-function lazyPostgres(upstream: PostgresUpstream, openSecret: Dependencies["openSecret"]): CredentialSystem {
-  const { name, origin, database, user, secret, tls, ca, addresses } = upstream;
-  const { hostname, port } = new URL(origin.replace(/^postgres:/, "http:"));
-  const place = {
+/** All that decides how it is reached: another definition is another system. What permissions stand for is not of it. */
+function keyOf(upstream: ProviderUpstream): string {
+  if (upstream.type === "postgres") {
+    const { name, origin, database, user, secret, tls, ca, addresses } = upstream;
+    return JSON.stringify([name, origin, database, user, secret, tls, ca, addresses]);
+  }
+  const { name, region, role, through, secret, origin, endpoints, maxSessionSeconds, probe, ca, addresses } = upstream;
+  return JSON.stringify([
     name,
-    host: hostname.replace(/^\[|\]$/g, ""),
-    port: Number(port === "" ? 80 : port),
-    tls,
+    region,
+    role,
+    through,
+    secret,
+    origin,
+    endpoints,
+    maxSessionSeconds,
+    probe,
     ca,
     addresses,
-  };
-  const openPassword = async (): Promise<string> =>
-    new TextDecoder().decode((await openSecret(secret, origin)).reveal());
+  ]);
+}
+
+function rolesOf(upstream: ProviderUpstream): readonly string[] {
+  if (upstream.type === "aws") return [];
+  return [...new Set([...upstream.templates.values()].flat().map(({ role }) => role))];
+}
+
+/** A kind is loaded when it is used first: few brokers need it, and each start would wait for it. */
+function openLate(upstream: ProviderUpstream, dependencies: Dependencies): CredentialSystem {
   let opening: Promise<CredentialSystem> | null = null;
   const get = (): Promise<CredentialSystem> =>
-    (opening ??= import("./postgres.ts").then(({ createPostgres }) =>
-      createPostgres({ ...place, database, user, openPassword }),
-    ));
+    (opening ??= upstream.type === "postgres" ? openPostgres(upstream, dependencies) : openAws(upstream, dependencies));
   return {
     make: async (order) => (await get()).make(order),
-    end: async (handle) => (await get()).end(handle),
+    end: async (handle, endsInMs) => (await get()).end(handle, endsInMs),
     clear: async (handle) => (await get()).clear(handle),
     list: async (prefix, after, limit) => (await get()).list(prefix, after, limit),
-    examine: async (roles) => (await get()).examine(roles),
+    examine: async (roles, isToTry) => (await get()).examine(roles, isToTry),
     close: async () => (await opening)?.close(),
   };
+}
+
+async function openPostgres(upstream: PostgresUpstream, { openSecret }: Dependencies): Promise<CredentialSystem> {
+  const { name, origin, database, user, secret, tls, ca, addresses } = upstream;
+  const { createPostgres } = await import("./postgres.ts");
+  const { hostname, port } = new URL(origin.replace(/^postgres:/, "http:"));
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const place = { name, host, port: Number(port === "" ? 80 : port), tls, ca, addresses };
+  const openPassword = async (): Promise<string> => textOf(await openSecret(secret, origin));
+  return createPostgres({ ...place, database, user, openPassword });
+}
+
+async function openAws(
+  upstream: AwsUpstream,
+  { openSecret, clock, prefixOf }: Dependencies,
+): Promise<CredentialSystem> {
+  const { secret, origin } = upstream;
+  const { createAws } = await import("./aws.ts");
+  const openKey = secret === null ? null : async (): Promise<string> => textOf(await openSecret(secret, origin));
+  return createAws({ ...upstream, prefix: prefixOf(upstream.name), openKey, clock });
+}
+
+function textOf(secret: Secret): string {
+  return new TextDecoder().decode(secret.reveal());
 }
 
 /** Only what another moment may mend is tried again, and counts against it: whoever threw it says when that makes sense. */
@@ -152,7 +191,7 @@ const CIRCUITS: Readonly<Record<CircuitState, SystemStatus["circuit"]>> = {
   [CircuitState.Isolated]: "open",
 };
 
-function guard(name: string, system: CredentialSystem): Pick<Opened, "system" | "circuit"> {
+function guard({ name, type }: ProviderUpstream, system: CredentialSystem): Pick<Opened, "system" | "circuit"> {
   const passing = handleWhen(isPassing);
   const breaker = circuitBreaker(passing, { halfOpenAfter: BREAK_MS, breaker: new ConsecutiveBreaker(BREAK_AFTER) });
   // With jitter, which is its default.
@@ -160,7 +199,7 @@ function guard(name: string, system: CredentialSystem): Pick<Opened, "system" | 
     maxAttempts: TRIES - 1,
     backoff: new ExponentialBackoff({ initialDelay: 100, maxDelay: 1000 }),
   });
-  const guarded = wrap(bulkhead(AT_ONCE, WAITING), again, breaker);
+  const guarded = wrap(bulkhead(AT_ONCE[type], WAITING), again, breaker);
   const run = async <Result>(act: () => Promise<Result>): Promise<Result> => {
     try {
       return await guarded.execute(act);
@@ -182,10 +221,10 @@ function guard(name: string, system: CredentialSystem): Pick<Opened, "system" | 
     circuit: () => CIRCUITS[breaker.state],
     system: {
       make: (order) => run(() => system.make(order)),
-      end: (handle) => run(() => system.end(handle)),
+      end: (handle, endsInMs) => run(() => system.end(handle, endsInMs)),
       clear: (handle) => run(() => system.clear(handle)),
       list: (prefix, after, limit) => run(() => system.list(prefix, after, limit)),
-      examine: (roles) => run(() => system.examine(roles)),
+      examine: (roles, isToTry) => run(() => system.examine(roles, isToTry)),
       close: () => system.close(),
     },
   };

@@ -13,7 +13,8 @@ import type { GuardedClock } from "../core/guarded-clock.ts";
 import { type GrantId, instantOf, isId } from "../core/ids.ts";
 import type { CredentialChange, CredentialPort, StoredCredential } from "../credentials/credential-port.ts";
 import type { CredentialSystem } from "../credentials/credential-system.ts";
-import { isProvider, type ProviderUpstream, type Systems } from "../credentials/systems.ts";
+import type { Systems } from "../credentials/systems.ts";
+import { isProvider, type ProviderUpstream } from "../scopes/provider-upstreams.ts";
 import { deriveProviderPolicy } from "../policy/provider-policy.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { FoundGrant, GrantPort } from "./grant-port.ts";
@@ -62,6 +63,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
   const startedAt = clock.at();
   const underWay = new Map<GrantId, Promise<void>>();
   let [isClosed, wasOurs, isTurning, sweepAsked, isMoreDue] = [false, false, false, true, false];
+  const said = new Map<string, string>();
   let walkAt = -Infinity;
   let unconfirmed = 0;
 
@@ -81,7 +83,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
   /** The system that has it. Its definition may have gone, or lead elsewhere: then somebody has to put it back. */
   const systemOf = ({ upstream: name, address, handle }: StoredCredential): CredentialSystem => {
     const upstream = policy().upstreams.get(name);
-    if (isProvider(upstream) && `${upstream.origin}/${upstream.database}` === address) return systems.of(upstream);
+    if (isProvider(upstream) && upstream.address === address) return systems.of(upstream);
     const what = upstream === undefined ? "is not defined any more" : "leads elsewhere";
     throw new BrokerError(
       "conflict",
@@ -101,7 +103,10 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
 
   const isAbandoned = (row: StoredCredential): boolean => isAlone && row.dueAt - MAKE_MS < startedAt;
 
-  const advance = async (row: StoredCredential): Promise<void> => {
+  /** `isToEnd` false: another broker does what is done at the other systems, one for all. */
+  const advance = async (row: StoredCredential, isToEnd: boolean): Promise<void> => {
+    const next = async (moved: StoredCredential | null): Promise<void> =>
+      moved === null ? undefined : advance(moved, isToEnd);
     const at = clock.at();
     const found = await port.find(row.grant);
     const cause = overBy(found, at) ?? (isStill(row, found) ? null : "policy");
@@ -115,26 +120,26 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
           return row.dueAt > at ? undefined : void (await change(row, { dueAt: found?.grant.endsAt ?? at }));
         return next(await change(row, { state: "ending", endingSince: overSince(found, cause, at), dueAt: at }));
       case "ending": {
-        if (row.dueAt > at) return;
-        await systemOf(row).end(row.handle);
+        if (row.dueAt > at || !isToEnd) return;
+        const also = await systemOf(row).end(row.handle, row.endsAt - at);
         const milliseconds = Math.max(0, clock.at() - (row.endingSince ?? at));
         const event = {
           type: "credential.dead",
           ...factsOf(row, policy().digest),
           cause: cause ?? "it was not made",
+          ...(also !== null && { also }),
         } as const;
         log("info", `${row.handle} at ${row.upstream} is dead, ${milliseconds} ms after it had to be`);
+        if (also !== null) log("warn", `with ${row.handle} had to end: ${also}`);
         const to = { state: "dead", dueAt: clock.at(), attempts: 0, failure: null } as const;
         return next(await change(row, to, { ...event, milliseconds }));
       }
       case "dead":
-        if (row.dueAt > at) return;
+        if (row.dueAt > at || !isToEnd) return;
         await systemOf(row).clear(row.handle);
         await change(row, null);
     }
   };
-  const next = async (row: StoredCredential | null): Promise<void> => (row === null ? undefined : advance(row));
-
   /** What failed is on record the first time, in the log, and due again. */
   const failed = async (grant: GrantId, thrown: unknown): Promise<void> => {
     const why = thrown instanceof BrokerError ? thrown.detail : "for an unknown reason";
@@ -142,7 +147,10 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     if (row === null || (row.state !== "ending" && row.state !== "dead")) throw thrown;
     const attempts = row.attempts + 1;
     const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(row.attempts, 10));
-    const dueAt = clock.at() + Math.round(pause / 2) + randomInt(Math.round(pause / 2));
+    const at = clock.at();
+    const nextAt = at + Math.round(pause / 2) + randomInt(Math.round(pause / 2));
+    // Some credentials end with their grant whatever fails: that is not slept through.
+    const dueAt = at < row.endsAt ? Math.min(nextAt, row.endsAt) : nextAt;
     const isNews = row.attempts === 0 && row.state === "ending";
     log(
       "warn",
@@ -152,10 +160,10 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     await change(row, { attempts, failure: why, dueAt }, isNews ? event : null);
   };
 
-  const take = (row: StoredCredential): Promise<void> => {
+  const take = (row: StoredCredential, isToEnd = true): Promise<void> => {
     const known = underWay.get(row.grant);
     if (known !== undefined) return known;
-    const done = advance(row)
+    const done = advance(row, isToEnd)
       .catch((thrown: unknown) => failed(row.grant, thrown))
       .catch((thrown: unknown) => log("error", `ending ${row.handle} failed: ${messageOf(thrown)}`))
       .finally(() => underWay.delete(row.grant));
@@ -194,7 +202,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
         const grant = grantOfHandle(handle);
         const row = grant === null ? null : await port.findCredential(grant);
         if (row?.handle === handle) continue;
-        await system.end(handle);
+        await system.end(handle, 0);
         await system.clear(handle);
         const facts = { upstream: upstream.name, kind: upstream.type, handle, policy: policy().digest };
         await recordCall(record, clock.at(), null, { type: "credential.orphaned", ...facts });
@@ -210,6 +218,19 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
       await endOrphans(upstream).catch((thrown: unknown) =>
         log("warn", `orphans at ${upstream.name}: ${messageOf(thrown)}`),
       );
+    }
+  };
+
+  /** What is wrong with a system, or less than one would think, at start and whenever that changes. */
+  const sayNews = (): void => {
+    for (const { name, faults, notes } of systems.status(policy())) {
+      const news = [
+        ...(faults ?? []).map((text) => ["error", text] as const),
+        ...notes.map((text) => ["warn", text] as const),
+      ];
+      const text = JSON.stringify(news);
+      if ((said.get(name) ?? "[]") !== text) for (const [level, what] of news) log(level, `upstream ${name}: ${what}`);
+      said.set(name, text);
     }
   };
 
@@ -230,7 +251,8 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     }
     if (isWalk) {
       walkAt = wall.monotonic() + WALK_MS;
-      await systems.examine(policy());
+      await systems.examine(policy(), ours);
+      sayNews();
     }
   };
   const run = (): void => {
@@ -259,7 +281,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     look: (grant) => {
       void port
         .findCredential(grant)
-        .then((row) => (row === null || isClosed ? undefined : take(row)))
+        .then(async (row) => (row === null || isClosed ? undefined : take(row, await isOurs())))
         .catch((thrown: unknown) => log("error", `looking at ${grant} failed: ${messageOf(thrown)}`));
     },
     unconfirmed: () => unconfirmed,

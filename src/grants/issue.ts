@@ -14,7 +14,7 @@ import { type CredentialId, drawRandomPart, type GrantId, type HoldId, newId, ty
 import { upstreamOf } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import { expiryOf, type JwtMinter } from "../credentials/jwt.ts";
-import { isProvider } from "../credentials/systems.ts";
+import { isProvider } from "../scopes/provider-upstreams.ts";
 import type { StoredHold } from "../holds/hold.ts";
 import { decide } from "../policy/decide.ts";
 import type { Allowed, Ceilings, Decision, LookedUp, PolicyRequest } from "../policy/decision.ts";

@@ -13,8 +13,9 @@ import type { GuardedClock } from "../core/guarded-clock.ts";
 import type { ProviderPolicy } from "../core/hold-document.ts";
 import { type CredentialId, drawRandomPart, type GrantId, type RequestId } from "../core/ids.ts";
 import type { CredentialPort, CredentialRefused, StoredCredential } from "../credentials/credential-port.ts";
-import type { Login } from "../credentials/credential-system.ts";
-import { isProvider, type Systems } from "../credentials/systems.ts";
+import type { Made } from "../credentials/credential-system.ts";
+import type { Systems } from "../credentials/systems.ts";
+import { isProvider } from "../scopes/provider-upstreams.ts";
 import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { FoundGrant, GrantPort, StoredGrant } from "./grant-port.ts";
 import { refusalOf } from "./refusal.ts";
@@ -59,11 +60,13 @@ export async function makeCredential(dependencies: MakingDependencies, order: Cr
     throw new BrokerError("conflict", "the upstream's definition has changed since the grant: ask for a new one");
   }
   // 3. The effect. What fails is ended, and with it a grant that has never had a credential.
-  let login: Login;
+  let made: Made;
   try {
     const endsInMs = Math.max(0, grant.endsAt - clock.at());
     const note = `valetkey grant ${grant.id} of agent ${grant.agent}, until ${toTimestamp(grant.endsAt)}`;
-    login = await systems.of(upstream).make({ handle: row.handle, policy: order.policy, endsInMs, note });
+    const { id, agent, task, environments } = grant;
+    const subject = { grant: id, agent, task, environments };
+    made = await systems.of(upstream).make({ handle: row.handle, policy: order.policy, endsInMs, subject, note });
   } catch (thrown) {
     const why = thrown instanceof BrokerError ? thrown.detail : "for an unknown reason";
     const isKnown = thrown instanceof BrokerError && thrown.retryAfterSeconds === null;
@@ -82,12 +85,12 @@ export async function makeCredential(dependencies: MakingDependencies, order: Cr
     throw thrown;
   }
   // 4. It is there. Whoever has ended it meanwhile has changed the row.
-  const made = { ...row, state: "live", dueAt: grant.endsAt } as const;
+  const live = { ...row, state: "live", dueAt: grant.endsAt } as const;
   const done = await port.changeCredential({
     at: clock.at(),
     grant: grant.id,
     version: row.version,
-    to: made,
+    to: live,
     endGrantBy: null,
     event: null,
   });
@@ -100,7 +103,8 @@ export async function makeCredential(dependencies: MakingDependencies, order: Cr
     if (cutOff !== null) throw refused({ outcome: "cut_off", revocation: cutOff });
     throw new BrokerError("conflict", "the grant ended while its credential was made: ask for a new one");
   }
-  return { id: credential, ...login, expiresAt: toTimestamp(grant.endsAt) };
+  const expiresAt = Math.min(grant.endsAt, made.lastsMs === null ? grant.endsAt : clock.at() + made.lastsMs);
+  return { id: credential, ...made.login, expiresAt: toTimestamp(expiresAt) };
 }
 
 /** What must not be accepted any more, and why: a cut-off's id, who ended the grant, or its expiry. Null: it lives. */

@@ -13,7 +13,7 @@ import type { ScopeSet } from "../scopes/scope-set.ts";
 import type { RootSecrets } from "../secrets/root-secrets.ts";
 import { createCredentialEnder } from "./end-credentials.ts";
 import type { GrantPort } from "./grant-port.ts";
-import { type CredentialOrder, makeCredential, overBy } from "./provider-credentials.ts";
+import { type CredentialOrder, handlePrefix, makeCredential, overBy } from "./provider-credentials.ts";
 
 export interface Providers {
   make(order: CredentialOrder): Promise<Credential>;
@@ -49,8 +49,12 @@ const PAGE = 100;
 const MAX_LOOKED_AT = 1000;
 
 export function createProviders(dependencies: Dependencies): Providers {
-  const { port, clock, policy, secrets } = dependencies;
-  const systems = createSystems({ openSecret: (reference, origin) => secrets.open(reference, origin) });
+  const { issuer, port, clock, wall, policy, secrets } = dependencies;
+  const systems = createSystems({
+    openSecret: (reference, origin) => secrets.open(reference, origin),
+    clock: wall,
+    prefixOf: (upstream) => handlePrefix(issuer, upstream),
+  });
   const ender = createCredentialEnder({ ...dependencies, systems });
   const making = { ...dependencies, systems, onEnding: () => ender.sweep() };
 

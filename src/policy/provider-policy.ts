@@ -1,10 +1,13 @@
 // What another system's own credential will allow, worked out from a grant's permissions and the upstream's definition: no
 // more than they stand for. People sign it with a held grant (semantics, rule 21). Pure.
 
+import { type AwsStatement, MAX_SESSION_POLICY, mergeStatements, sessionPolicy } from "../core/aws-policy.ts";
 import type { Reason } from "../core/errors.ts";
 import type { ProviderPolicy } from "../core/hold-document.ts";
 import { templateKey } from "../scopes/postgres-upstream.ts";
-import type { PostgresUpstream, ScopeSet } from "../scopes/scope-set.ts";
+import { statementsOf } from "../scopes/aws-upstream.ts";
+import type { AwsUpstream, PostgresUpstream } from "../scopes/provider-upstreams.ts";
+import type { ScopeSet } from "../scopes/scope-set.ts";
 import { sortTexts } from "./question.ts";
 
 export interface DerivedPolicy {
@@ -23,7 +26,14 @@ export function deriveProviderPolicy(
   scopes: ScopeSet,
 ): DerivedPolicy {
   const found = upstream === undefined ? undefined : scopes.upstreams.get(upstream);
-  return found?.type === "postgres" ? derivePostgres(found, permissions) : NONE;
+  switch (found?.type) {
+    case "postgres":
+      return derivePostgres(found, permissions);
+    case "aws":
+      return deriveAws(found, permissions);
+    default:
+      return NONE;
+  }
 }
 
 interface Asked {
@@ -32,7 +42,7 @@ interface Asked {
 }
 
 function derivePostgres(
-  { name, origin, database, session, templates }: PostgresUpstream,
+  { name, address, session, templates }: PostgresUpstream,
   permissions: readonly Asked[],
 ): DerivedPolicy {
   const roles = new Set<string>();
@@ -56,9 +66,32 @@ function derivePostgres(
   if (reasons.length > 0) return { policy: null, reasons };
   const [owner = null] = owners;
   const { connections, statementTimeoutMs } = session;
-  const address = `${origin}/${database}`;
   return {
     policy: { kind: "postgres", address, roles: sortTexts([...roles]), owner, connections, statementTimeoutMs },
     reasons,
   };
+}
+
+function deriveAws(upstream: AwsUpstream, permissions: readonly Asked[]): DerivedPolicy {
+  const { name, region, address } = upstream;
+  const statements: AwsStatement[] = [];
+  const reasons: Reason[] = [];
+  for (const { action, resource } of permissions) {
+    const stands = statementsOf(upstream, action, resource.id);
+    if (stands.length === 0) {
+      const message = `upstream ${name} maps ${action} on ${resource.id} to nothing, so that it stands for nothing there`;
+      reasons.push({ code: "operation_unlisted", message, rule: `upstream ${name} mappings` });
+    }
+    statements.push(...stands);
+  }
+  const merged = mergeStatements(statements);
+  // Every instant is as long as any other.
+  const { length } = sessionPolicy(merged, 0);
+  if (length > MAX_SESSION_POLICY) {
+    const message = `the session policy of these permissions is ${length} characters long, and AWS takes ${MAX_SESSION_POLICY}: ask for fewer in one grant`;
+    reasons.push({ code: "too_large", message, rule: `upstream ${name} mappings` });
+  }
+  return reasons.length > 0
+    ? { policy: null, reasons }
+    : { policy: { kind: "aws", address, region, statements: merged }, reasons };
 }

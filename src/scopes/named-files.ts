@@ -78,7 +78,7 @@ function readKeys(
 }
 
 function readTexts(
-  document: Extract<ScopeDocument, { type: "http" | "graphql" | "postgres" }>,
+  document: Extract<ScopeDocument, { type: "http" | "graphql" | "postgres" | "aws" }>,
   open: ReadNamedFile,
   complain: ComplainOfFile,
 ): Pick<ParsedDocument, "texts"> {

@@ -6,7 +6,7 @@ import { secondsOf } from "./bounded-duration.ts";
 import { freezeMap } from "./frozen.ts";
 import type { PostgresUpstreamDocument } from "./postgres-document.ts";
 import type { Complain } from "./role-rules.ts";
-import type { PostgresUpstream, TemplateRole } from "./scope-set.ts";
+import type { PostgresUpstream, TemplateRole } from "./provider-upstreams.ts";
 
 /** The key under which an upstream has what a permission stands for. */
 export function templateKey(action: string, resource: string): string {
@@ -42,6 +42,7 @@ export function toPostgresUpstream(
     environment,
     origin,
     database,
+    address: `${origin}/${database}`,
     user: credential.user,
     secret: credential.secret,
     tls,

@@ -3,6 +3,7 @@
 
 import type { Power } from "../api/route.ts";
 import type { Requirements } from "../core/hold-document.ts";
+import type { ProviderUpstream } from "./provider-upstreams.ts";
 
 export type { Requirements };
 
@@ -50,7 +51,7 @@ export interface Environment {
 export type Risk = "read" | "write" | "destructive" | "mints-credentials";
 
 /** What every upstream has. */
-interface UpstreamBasics {
+export interface UpstreamBasics {
   readonly name: string;
   readonly actions: ReadonlyMap<string, { readonly risk: Risk }>;
 }
@@ -62,34 +63,8 @@ export interface ServiceUpstream extends UpstreamBasics {
   readonly environment: string;
 }
 
-/** One database of one PostgreSQL server: each grant gets a login role of its own there. */
-export interface PostgresUpstream extends UpstreamBasics {
-  readonly type: "postgres";
-  readonly environment: string;
-  /** `postgres://host:port`: the one place where the broker's own password goes. */
-  readonly origin: string;
-  readonly database: string;
-  /** The broker's own role, and its password. */
-  readonly user: string;
-  readonly secret: SecretReference;
-  readonly tls: boolean;
-  /** As of what stands behind the gateway. */
-  readonly ca: string | null;
-  readonly addresses: readonly string[];
-  readonly session: { readonly connections: number; readonly statementTimeoutMs: number };
-  /** What a permission stands for there, by `templateKey`; what is not in it stands for nothing. */
-  readonly templates: ReadonlyMap<string, readonly TemplateRole[]>;
-}
-
-/** A role that the server's administrator made, of which logins become members. */
-export interface TemplateRole {
-  readonly role: string;
-  /** Sessions begin as it, and what they create belongs to it. */
-  readonly owns: boolean;
-}
-
 export type GatewayUpstream = HttpUpstream | GraphqlUpstream;
-export type Upstream = ServiceUpstream | PostgresUpstream | GatewayUpstream;
+export type Upstream = ServiceUpstream | ProviderUpstream | GatewayUpstream;
 
 /** An API that agents reach through the gateway alone; the broker holds its root credential. */
 interface GatewayBasics extends UpstreamBasics {

@@ -5,6 +5,7 @@ import * as z from "zod";
 import { Origin } from "../api/secrets.ts";
 import { Action, Name } from "../api/values.ts";
 import { isPlainText } from "../core/names.ts";
+import { awsUpstream } from "./aws-document.ts";
 import { CaseDocument } from "./argument-rules.ts";
 import { durationUpTo } from "./bounded-duration.ts";
 import { findHeaderFault, findSentHeaderFault, METHOD_OVERRIDE_PARAMETER } from "./header-names.ts";
@@ -237,6 +238,7 @@ export const UpstreamDocument = z.discriminatedUnion("type", [
   HttpUpstream,
   GraphqlUpstream,
   postgresUpstream(Actions),
+  awsUpstream(Actions),
 ]);
 
 export type HttpUpstreamDocument = z.infer<typeof HttpUpstream>;

@@ -8,6 +8,7 @@ import { parseSchema } from "./graphql.ts";
 import { compileGraphqlOperations, compileHttpOperations } from "./operations.ts";
 import { documentsOf, type ParsedDocument, type ParsedOf, placeText, problemAt } from "./parsed-document.ts";
 import type { Problem } from "./problem.ts";
+import { toAwsUpstream } from "./aws-upstream.ts";
 import { toPostgresUpstream } from "./postgres-upstream.ts";
 import { compileResolvers } from "./resolvers.ts";
 import { checkEnvironmentList, type Complain } from "./role-rules.ts";
@@ -36,6 +37,8 @@ export function toUpstream(parsed: ParsedOf<"Upstream">, complain: Complain): Up
     }
     case "postgres":
       return Object.freeze({ ...toPostgresUpstream(document, parsed.texts?.get("ca") ?? null, complain), actions });
+    case "aws":
+      return Object.freeze({ ...toAwsUpstream(document, parsed.texts?.get("ca") ?? null, complain), actions });
     case "http":
       return Object.freeze({ ...gatewayBasics(parsed, document, complain), actions, ...httpParts(document, complain) });
     case "graphql":
@@ -129,7 +132,7 @@ export function checkUpstreams(
     checkEnvironmentList(document.environment, { environments }, (_path, message) =>
       complain(["environment"], message),
     );
-    if (document.type === "postgres") continue;
+    if (document.type !== "service") continue;
     // Verifiers compare the text; one host in two spellings would still be one service.
     const audience = new URL(document.audience).href;
     const known = audiences.get(audience);
@@ -197,17 +200,27 @@ function checkAuthors(document: GatewayUpstreamDocument, complain: Complain): vo
 /** Actions that are declared, and that no operation of the upstream can ask for. */
 export function warnOfIdleActions(parsed: ParsedOf<"Upstream">, upstream: Upstream): readonly string[] {
   if (upstream.type === "service") return [];
-  const asked = new Set(
-    parsed.document.type === "postgres"
-      ? parsed.document.templates.map(({ action }) => action)
-      : isBehindGateway(upstream)
-        ? operationsOf(upstream).flatMap(({ meaning }) => meaning.actions)
-        : [],
-  );
-  const what = isBehindGateway(upstream) ? "operation" : "template";
+  const [what, actions] = namingActions(parsed.document, upstream);
+  const asked = new Set(actions);
   return [...upstream.actions.keys()]
     .filter((action) => !asked.has(action))
     .map((action) => `${placeText(parsed)}: upstream ${upstream.name} declares ${action}, and no ${what} has it`);
+}
+
+/** What of a definition asks for its actions, and the actions. */
+function namingActions(
+  document: ParsedOf<"Upstream">["document"],
+  upstream: Upstream,
+): readonly [what: string, actions: readonly string[]] {
+  if (isBehindGateway(upstream)) return ["operation", operationsOf(upstream).flatMap(({ meaning }) => meaning.actions)];
+  switch (document.type) {
+    case "postgres":
+      return ["template", document.templates.map(({ action }) => action)];
+    case "aws":
+      return ["mapping", document.mappings.map(({ action }) => action)];
+    default:
+      return ["operation", []];
+  }
 }
 
 function operationsOf(upstream: GatewayUpstream) {

@@ -30,6 +30,11 @@ export interface Grant extends AsyncDisposable {
    * each call. Throws as `credential` does, and a ValetkeyError for a grant on another kind of upstream.
    */
   postgres(): Promise<PostgresConfig>;
+  /**
+   * For a grant on an AWS upstream: a function as every AWS client takes it for `credentials`, which gives a session that is
+   * good now and another one when it ends before the grant does. It throws as `credential` does.
+   */
+  aws(): AwsCredentialProvider;
   /** `Bearer …`, for an Authorization header. */
   authorization(): Promise<string>;
   /** As `fetch`, with the credential where the URL's origin is the one that the credential is for, and nowhere else. */
@@ -49,6 +54,14 @@ export interface PostgresConfig {
   readonly password: string;
   readonly ssl: false | { readonly rejectUnauthorized: true; readonly ca?: string };
 }
+
+/** What AWS's own clients call whenever they need it, until `expiration`. */
+export type AwsCredentialProvider = () => Promise<{
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+  readonly expiration: Date;
+}>;
 
 export interface GrantDependencies {
   readonly api: ApiClient;
@@ -216,6 +229,7 @@ export function createGrantHandle(
     whenActive,
     credential: async () => jwtOf((await current()).secret).value,
     postgres: async () => postgresOf((await current()).secret),
+    aws: () => async () => awsOf((await current()).secret),
     authorization,
     fetch: authorizedFetch,
     gateway: createGatewayClient({
@@ -265,10 +279,17 @@ function postgresOf(credential: Credential): PostgresConfig {
   return { host, port, database, user, password, ssl };
 }
 
+function awsOf(credential: Credential): Awaited<ReturnType<AwsCredentialProvider>> {
+  if (credential.kind !== "aws")
+    throw new ValetkeyError(`this grant's credential is of kind ${credential.kind}, and not for AWS`);
+  const { accessKeyId, secretAccessKey, sessionToken, expiresAt } = credential;
+  return { accessKeyId, secretAccessKey, sessionToken, expiration: new Date(expiresAt) };
+}
+
 function take(secret: Credential, clock: Clock): InHand {
   const expiresAt = Date.parse(secret.expiresAt);
   const life = Math.max(0, expiresAt - clock.now());
   const left = Math.min(Math.max(life * LEFT_SHARE, MIN_LEFT_MS), life * MAX_LEFT_SHARE);
-  // One that lives as long as its grant is not renewed: there is nothing to win.
-  return { secret, expiresAt, renewAt: secret.kind === "jwt" ? expiresAt - left : expiresAt };
+  // A login lives as long as its grant: there is nothing to win.
+  return { secret, expiresAt, renewAt: secret.kind === "postgres" ? expiresAt : expiresAt - left };
 }

@@ -12,6 +12,7 @@ import { isName } from "../core/names.ts";
 import type { ConsumedProof } from "../core/proof.ts";
 import type { Secret } from "../core/secret.ts";
 import { findValueFault } from "../core/secret-value.ts";
+import { isProvider } from "../scopes/provider-upstreams.ts";
 import type { ScopeSet, SecretReference } from "../scopes/scope-set.ts";
 import { openEnvelope, sealEnvelope } from "./envelope.ts";
 import type { Sealer } from "./sealer.ts";
@@ -194,8 +195,9 @@ function findUsers(scopes: ScopeSet): readonly SecretUser[] {
   const users: SecretUser[] = [];
   for (const upstream of scopes.upstreams.values()) {
     if (upstream.type === "service") continue;
-    if (upstream.type === "postgres") {
+    if (isProvider(upstream)) {
       const { name, secret, origin } = upstream;
+      if (secret === null) continue;
       users.push({ kind: "upstream", name, secret, ownOrigins: [origin], otherOrigins: [] });
       continue;
     }

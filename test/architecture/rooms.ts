@@ -96,9 +96,16 @@ export const PORT_ROOMS: readonly string[] = [
 
 /** Third-party package to the rooms that may import it. Node's own modules are free. */
 export const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  "@aws-sdk/client-iam": ["credentials"],
+  "@aws-sdk/client-sts": ["credentials"],
+  "@aws-sdk/credential-providers": ["credentials"],
   "@jmespath-community/jmespath": ["scopes"],
   // DSSE, by who signs a statement and by who verifies it.
   "@sigstore/core": ["holds", "sdk"],
+  // Requests, as AWS's own clients send and sign them.
+  "@smithy/core": ["credentials"],
+  "@smithy/node-http-handler": ["credentials"],
+  "@smithy/signature-v4": ["credentials"],
   canonicalize: ["core"],
   "cli-table3": ["cli"],
   // Tries again, and leaves alone what keeps failing.

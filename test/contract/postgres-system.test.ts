@@ -3,14 +3,14 @@
 
 import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ProviderPolicy } from "../../src/core/hold-document.ts";
-import type { CredentialSystem } from "../../src/credentials/credential-system.ts";
+import type { PostgresPolicy } from "../../src/core/hold-document.ts";
+import type { CredentialSystem, Login, Order, PostgresLogin } from "../../src/credentials/credential-system.ts";
 import { createPostgres } from "../../src/credentials/postgres.ts";
 import { scramVerifier } from "../../src/credentials/scram.ts";
 import { makeCertificate } from "../support/make-certificate.ts";
 import { hasPostgres } from "../support/postgres-server.ts";
 import { ask, BROKER_PASSWORD, logIn, type ShopDatabase, startShopDatabase } from "../support/shop-database.ts";
-import { describeCredentialSystem } from "./credential-systems-contract.ts";
+import { describeCredentialSystem, ENDS_IN_MS, orderOf, PREFIX } from "./credential-systems-contract.ts";
 
 describe("a SCRAM-SHA-256 verifier", () => {
   it("is that of RFC 7677's example, in PostgreSQL's form", async () => {
@@ -24,7 +24,7 @@ describe("a SCRAM-SHA-256 verifier", () => {
 describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
   let database: ShopDatabase;
   let system: CredentialSystem;
-  const READING: ProviderPolicy = {
+  const READING: PostgresPolicy = {
     kind: "postgres",
     address: "unused",
     roles: ["shop_reader"],
@@ -46,13 +46,8 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       openPassword: () => Promise.resolve(BROKER_PASSWORD),
       ...changes,
     });
-  const order = (changes: Partial<Parameters<CredentialSystem["make"]>[0]> = {}) => ({
-    handle: "vk_one",
-    policy: READING,
-    endsInMs: 60_000,
-    note: "a test",
-    ...changes,
-  });
+  const order = (changes: Partial<Order> = {}): Order => ({ ...orderOf(READING), handle: "vk_one", ...changes });
+  const make = async (asked: Order, by = system): Promise<PostgresLogin> => postgresOf((await by.make(asked)).login);
 
   beforeAll(async () => {
     database = await startShopDatabase();
@@ -64,19 +59,47 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     system,
     reading: READING,
     impossible: { ...READING, roles: ["shop_reader", "no_such_role"] },
+    refusal: /authentication|not permitted/,
     use: async (login) => {
-      const client = await logIn(login);
+      const client = await logIn(postgresOf(login));
       const reads = (await ask(client, "SELECT 1 FROM orders")) !== "42501";
       const changes = (await ask(client, "INSERT INTO orders VALUES (9)")) !== "42501";
       await client.end();
       return { reads, changes };
     },
     stay: async (login) => {
-      const client = await logIn(login);
+      const client = await logIn(postgresOf(login));
       return async () => typeof (await ask(client, "SELECT 1")) !== "string";
     },
     left: async (prefix) => (await database.logins()).filter((name) => name.startsWith(prefix)),
   }));
+
+  it("makes a login again with another password, while who is in stays", async () => {
+    const first = await make(order());
+    const client = await logIn(first);
+    const second = await make(order());
+    expect(second.password).not.toBe(first.password);
+    await expect(logIn(first)).rejects.toThrow(/authentication/);
+    expect(await ask(client, "SELECT 1 AS one")).toEqual([{ one: 1 }]);
+    await client.end();
+    await (await logIn(second)).end();
+    await system.end("vk_one", 0);
+    await system.clear("vk_one");
+  });
+
+  it("lists logins by how their handles begin, in pages", async () => {
+    const asked = Array.from({ length: 5 }, () => orderOf(READING));
+    await Promise.all(asked.map((each) => system.make(each)));
+    const all = asked.map(({ handle }) => handle).toSorted();
+    expect(await system.list(PREFIX, "", 10)).toEqual(all);
+    expect(await system.list(PREFIX, "", 2)).toEqual(all.slice(0, 2));
+    expect(await system.list(PREFIX, all[1] ?? "", 10)).toEqual(all.slice(2));
+    expect(await system.list("vk_other_", "", 10)).toEqual([]);
+    for (const handle of all) {
+      await system.end(handle, ENDS_IN_MS);
+      await system.clear(handle);
+    }
+  });
 
   it("gives roles of any name, and means those and no others", async () => {
     const names = [
@@ -93,12 +116,12 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       await database.sql(`CREATE ROLE ${quoted}`);
       await database.allow(quoted);
       const policy = { ...READING, roles: [name], owner: name };
-      const login = await system.make(order({ policy, note: `${name}\n'; DROP ROLE shop_reader; --` }));
+      const login = await make(order({ policy, note: `${name}\n'; DROP ROLE shop_reader; --` }));
       await database.sql(`GRANT CONNECT ON DATABASE shop TO ${quoted}`);
       const client = await logIn(login);
       expect(await ask(client, "SELECT current_user::text AS name")).toEqual([{ name }]);
       await client.end();
-      await system.end("vk_one");
+      await system.end("vk_one", 0);
       await system.clear("vk_one");
       await database.sql(`REVOKE CONNECT ON DATABASE shop FROM ${quoted}; DROP ROLE ${quoted}`);
     }
@@ -112,7 +135,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       await database.sql(`CREATE ROLE mighty ${power}; GRANT mighty TO between`);
       const made = system.make(order({ policy: { ...READING, roles: ["innocent"] } }));
       await expect(made).rejects.toThrow(/template role innocent is a member of mighty, which/);
-      expect((await system.examine(["innocent"])).faults).toEqual([expect.stringContaining("mighty")]);
+      expect((await system.examine(["innocent"], true)).faults).toEqual([expect.stringContaining("mighty")]);
       await database.sql("DROP ROLE mighty");
     }
     await database.sql("DROP ROLE between; DROP ROLE innocent");
@@ -120,16 +143,16 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
   });
 
   it("says what is wrong with the broker's own role", async () => {
-    expect((await system.examine(["shop_reader", "gone"])).faults).toEqual([
+    expect((await system.examine(["shop_reader", "gone"], true)).faults).toEqual([
       "there is no template role gone on the server",
     ]);
     await database.sql("ALTER ROLE valetkey SUPERUSER");
-    expect((await system.examine([])).faults).toEqual([expect.stringContaining("is a superuser")]);
+    expect((await system.examine([], true)).faults).toEqual([expect.stringContaining("is a superuser")]);
     await database.sql("ALTER ROLE valetkey NOSUPERUSER NOCREATEROLE");
-    expect((await system.examine([])).faults).toEqual([expect.stringContaining("cannot create roles")]);
+    expect((await system.examine([], true)).faults).toEqual([expect.stringContaining("cannot create roles")]);
     await expect(system.make(order())).rejects.toMatchObject({ code: "upstream_failed" });
     await database.sql("ALTER ROLE valetkey CREATEROLE");
-    expect((await system.examine(["shop_reader"])).faults).toEqual([]);
+    expect((await system.examine(["shop_reader"], true)).faults).toEqual([]);
   });
 
   it("lasts by the server's own clock, however far that is from the broker's", async () => {
@@ -139,25 +162,25 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     );
     expect(Number(row?.["left"])).toBeGreaterThan(590);
     expect(Number(row?.["left"])).toBeLessThanOrEqual(600);
-    const login = await system.make(order({ endsInMs: 0 }));
+    const login = await make(order({ endsInMs: 0 }));
     await expect(logIn(login)).rejects.toThrow("authentication failed");
-    await system.end("vk_one");
+    await system.end("vk_one", 0);
     await system.clear("vk_one");
   });
 
   it("bounds connections, and sets the time of a statement", async () => {
-    const login = await system.make(order({ policy: { ...READING, connections: 2, statementTimeoutMs: 50 } }));
+    const login = await make(order({ policy: { ...READING, connections: 2, statementTimeoutMs: 50 } }));
     const clients = [await logIn(login), await logIn(login)];
     await expect(logIn(login)).rejects.toThrow("too many connections");
     const [first] = clients;
     if (first === undefined) throw new Error("expected a connection");
     expect(await ask(first, "SELECT pg_sleep(5)")).toBe("57014");
-    await system.end("vk_one");
+    await system.end("vk_one", 0);
     await system.clear("vk_one");
   });
 
   it("ends a login that has changed its own password, its settings and its role", async () => {
-    const login = await system.make(order({ policy: { ...READING, roles: ["shop_reader", "shop_writer"] } }));
+    const login = await make(order({ policy: { ...READING, roles: ["shop_reader", "shop_writer"] } }));
     const client = await logIn(login);
     for (const text of [
       "ALTER ROLE CURRENT_USER PASSWORD 'known to the agent'",
@@ -168,7 +191,7 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       "LOCK TABLE orders IN ACCESS SHARE MODE",
     ])
       expect([text, await ask(client, text)]).toEqual([text, []]);
-    await system.end("vk_one");
+    await system.end("vk_one", 0);
     expect(typeof (await ask(client, "SELECT 1"))).toBe("string");
     await expect(logIn({ ...login, password: "known to the agent" })).rejects.toThrow(/authentication|not permitted/);
     await system.clear("vk_one");
@@ -217,9 +240,9 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
         "certificate",
       );
       const known = open({ ...place, ca: certificate.cert });
-      const login = await known.make(order());
+      const login = await make(order(), known);
       expect(login).toMatchObject({ tls: true, ca: certificate.cert });
-      await known.end("vk_one");
+      await known.end("vk_one", 0);
       await known.clear("vk_one");
     } finally {
       await safe.close();
@@ -233,7 +256,12 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     } finally {
       database.resume();
     }
-    await system.end("vk_one");
+    await system.end("vk_one", 0);
     await system.clear("vk_one");
   });
 });
+
+function postgresOf(login: Login): PostgresLogin {
+  if (login.kind !== "postgres") throw new Error(`expected a login of PostgreSQL's, found ${login.kind}`);
+  return login;
+}

@@ -40,7 +40,7 @@ describe("docs/cli.md", () => {
       .map(([, cell = ""]) => cell)
       .filter((cell) => !cell.startsWith("`--"));
     const named = rows.flatMap((cell) =>
-      [...cell.matchAll(/`([a-z]+)|, `?([a-z]+) /g)].map(([, one, two]) => one ?? two ?? ""),
+      [...cell.matchAll(/`([a-z-]+)|, `?([a-z-]+) /g)].map(([, one, two]) => one ?? two ?? ""),
     );
     expect([...new Set(named)].toSorted()).toEqual(program.commands.map((command) => command.name()).toSorted());
   });

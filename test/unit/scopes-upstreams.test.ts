@@ -26,7 +26,7 @@ const REFUSED: readonly (readonly [rule: string, text: string, path: string, mes
     "an unknown type",
     httpText({ type: "soap" }),
     "type",
-    'expected service or http or graphql or postgres, found "soap"',
+    'expected service or http or graphql or postgres or aws, found "soap"',
   ],
   ["an unknown key, naming the known", httpText({ orgins: "x" }), "", "expected only the keys kind, name, type"],
   ["a GraphQL key of an HTTP upstream", httpText({ path: "/graphql" }), "", "expected only the keys"],

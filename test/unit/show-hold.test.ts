@@ -289,6 +289,32 @@ describe("a request as a person reads it", () => {
     expect(text).toContain("202e");
   });
 
+  it("shows all that an AWS session will allow, each action and ARN on a line of its own", () => {
+    const statements = [
+      {
+        actions: ["s3:DeleteObject", "s3:GetObject"],
+        resources: ["arn:aws:s3:::shop-uploads/a", "arn:aws:s3:::shop/b"],
+      },
+    ];
+    const address = "arn:aws:iam::123456789012:role/shop-agents";
+    const providerPolicy = { kind: "aws", address, region: "eu-central-1", statements } as const;
+    const common = {
+      kind: "grant",
+      ttlSeconds: 600,
+      credentialTtlSeconds: 300,
+      crossingFrom: null,
+      cnf: null,
+    } as const;
+    const subject = { ...common, credential: "aws", providerPolicy } as const;
+    const text = shown(answerWith({ document: { subject }, body: null })).replaceAll(/ +/g, " ");
+    for (const part of [
+      "there sessions of arn:aws:iam::123456789012:role/shop-agents, region eu-central-1",
+      "may s3:DeleteObject\n s3:GetObject",
+      "on arn:aws:s3:::shop-uploads/a\n arn:aws:s3:::shop/b",
+    ])
+      expect(text).toContain(part);
+  });
+
   it.each([
     [0, "0s"],
     [40_999, "40s"],
