@@ -64,6 +64,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
   const underWay = new Map<GrantId, Promise<void>>();
   let [isClosed, wasOurs, isTurning, sweepAsked, isMoreDue] = [false, false, false, true, false];
   const said = new Map<string, string>();
+  const orphans = new Set<string>();
   let walkAt = -Infinity;
   let unconfirmed = 0;
 
@@ -202,10 +203,15 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
         const grant = grantOfHandle(handle);
         const row = grant === null ? null : await port.findCredential(grant);
         if (row?.handle === handle) continue;
+        // Its row goes after it: one that was ended properly since it was listed is there no more.
+        if (!(await system.list(handle, "", 1)).includes(handle)) continue;
+        const facts = { upstream: upstream.name, kind: upstream.type, handle, policy: policy().digest };
+        // On record before it is touched, once however often it has to be tried.
+        if (!orphans.has(handle)) await recordCall(record, clock.at(), null, { type: "credential.orphaned", ...facts });
+        orphans.add(handle);
         await system.end(handle, 0);
         await system.clear(handle);
-        const facts = { upstream: upstream.name, kind: upstream.type, handle, policy: policy().digest };
-        await recordCall(record, clock.at(), null, { type: "credential.orphaned", ...facts });
+        orphans.delete(handle);
         log("warn", `${handle} at ${upstream.name} was nobody's, and is gone`);
       }
       after = handles.at(-1) ?? "";

@@ -9,6 +9,7 @@ import { benchDecide } from "./decide.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchMint } from "./mint.ts";
 import { profileMint } from "./profile.ts";
+import { benchAws } from "./aws.ts";
 import { benchPostgres } from "./postgres.ts";
 import { benchReplicas } from "./replicas.ts";
 import type { Bench, Effort, Section } from "./report.ts";
@@ -31,6 +32,7 @@ const PARTS: Readonly<Record<string, (bench: Bench) => readonly Section[] | Prom
   start: benchStart,
   replicas: benchReplicas,
   postgres: benchPostgres,
+  aws: benchAws,
 };
 
 const USAGE = `node test/bench/run.ts [--quick] [--only ${Object.keys(PARTS).join("|")}] [--profile] [--dist FOLDER]

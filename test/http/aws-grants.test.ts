@@ -1,8 +1,10 @@
 // Grants on AWS through the front door, against a small stand-in of STS, IAM and S3 that holds each request to AWS's
 // documented limits: what is sent, to the letter, and what becomes of a session when its grant is over.
 
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { AwsCredential } from "../../src/api/grants.ts";
 import { type AwsStandIn, type StandInRequest, startAwsStandIn } from "../support/aws-stand-in.ts";
@@ -184,6 +186,23 @@ describe("a grant on AWS", { timeout: 60_000 }, () => {
     expect(dead).not.toHaveProperty("also");
     expect(await read(s3Of(aws, other.credential))).toBe("a letter");
     expect(await unconfirmed(broker)).toEqual([]);
+  });
+
+  it("takes no right but those of docs/aws.md", async () => {
+    const page = readFileSync(join(import.meta.dirname, "../../docs/aws.md"), "utf8");
+    const [trust, rights] = [...page.matchAll(/^```json\n(.*?)^```/gms)].map(([, text = ""]) => {
+      const { Statement } = JSON.parse(text) as { Statement: { Action: string[] }[] };
+      return Statement.flatMap(({ Action }) => Action).toSorted();
+    });
+    expect(trust).toEqual(["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"]);
+    const { aws, broker, grant } = await open();
+    const { id } = await grant();
+    await revoke(broker, id);
+    await deadOf(broker, id);
+    const asked = aws.requests.filter(({ accessKeyId }) => accessKeyId === aws.root.accessKeyId);
+    // What comes with AssumeRole is no call of its own.
+    const calls = new Set(asked.map(({ service, action }) => `${service}:${action}`));
+    expect([...calls, "sts:SetSourceIdentity", "sts:TagSession"].toSorted()).toEqual(rights);
   });
 
   it("says that a revocation waits for the end where the broker has no rights of IAM's, and that it is not dead", async () => {
