@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { MAX_SESSION_POLICY, sessionPolicy } from "../../src/core/aws-policy.ts";
 import { deriveProviderPolicy } from "../../src/policy/provider-policy.ts";
 import type { ScopeSet } from "../../src/scopes/scope-set.ts";
+import { findActionFault } from "../../src/scopes/aws-actions.ts";
 import { buildWith, problemsOf, resourceText, roleText } from "../support/scopes-text.ts";
 
 const ROLE = "arn:aws:iam::123456789012:role/shop-agents";
@@ -122,6 +123,38 @@ describe("an upstream of type aws", () => {
     const endpoints = "{ sts: 'https://ceph.example', iam: 'https://ceph.example' }";
     const lines = { role: "arn:aws:iam:::role/shop-agents", endpoints };
     expect(problemsOf(buildWith(text(lines)))).toEqual([]);
+  });
+});
+
+describe("an action of AWS", () => {
+  it.each([
+    ["read", "s3:GetObject s3:ListBucket ec2:DescribeKeyPairs s3:GetBucketPolicy dynamodb:Query sqs:ReceiveMessage"],
+    ["write", "s3:PutObject kms:Decrypt dynamodb:PutItem lambda:InvokeFunction sqs:SendMessage ec2:RunInstances"],
+    [
+      "destructive",
+      "s3:DeleteObject s3:DeleteBucket ec2:TerminateInstances kms:ScheduleKeyDeletion s3:PutLifecycleConfiguration " +
+        "s3:PutBucketPolicy s3:PutObjectAcl kms:PutKeyPolicy kms:CreateGrant lambda:AddPermission logs:PutRetentionPolicy " +
+        "rds-data:ExecuteStatement ssm:SendCommand ssm:StartSession dynamodb:BatchWriteItem sqs:PurgeQueue " +
+        "s3:BypassGovernanceRetention s3:AbortMultipartUpload ec2:DeleteKeyPair s3:deleteobject s3:putbucketpolicy",
+    ],
+    [
+      "mints-credentials",
+      "secretsmanager:GetSecretValue secretsmanager:BatchGetSecretValue ec2:GetPasswordData ec2:CreateKeyPair " +
+        "ecr:GetAuthorizationToken redshift:GetClusterCredentials rds-db:connect dsql:DbConnectAdmin " +
+        "sagemaker:CreatePresignedDomainUrl ec2-instance-connect:SendSSHPublicKey cognito-identity:GetOpenIdToken " +
+        "lakeformation:GetTemporaryGlueTableCredentials connect:GetFederationToken secretsmanager:getsecretvalue",
+    ],
+  ] as const)("is at least %s by its name, and cannot be called less", (risk, actions) => {
+    const ranks = ["read", "write", "destructive", "mints-credentials"] as const;
+    for (const action of actions.split(" ")) {
+      const taken = ranks.filter((each) => findActionFault(action, each) === null);
+      expect([action, taken]).toEqual([action, ranks.slice(ranks.indexOf(risk))]);
+    }
+  });
+
+  it("that hands out rights or sessions stands for nothing at all", () => {
+    for (const action of ["sts:AssumeRole", "iam:PassRole", "organizations:DescribeAccount", "sso:GetRoleCredentials"])
+      expect(findActionFault(action, "mints-credentials")).toContain("hands out rights or sessions");
   });
 });
 
