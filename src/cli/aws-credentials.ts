@@ -4,9 +4,11 @@
 
 import { type Command, Option } from "commander";
 import { type GrantAnswer, GrantRequest } from "../api/grants.ts";
+import type { Clock } from "../core/clock.ts";
 import { isId } from "../core/ids.ts";
 import type { ApiClient } from "../sdk/api-client.ts";
 import { createGrantHandle, type Grant } from "../sdk/grant-handle.ts";
+import { POLL_SECONDS, pollUntil } from "../sdk/long-poll.ts";
 import { connect } from "./connect.ts";
 import { openContainerEndpoint } from "./container-endpoint.ts";
 import { type BrokerOptions, type Context, withBrokerOptions, withExamples } from "./context.ts";
@@ -68,7 +70,7 @@ async function run(context: Context, words: readonly string[], options: AwsCrede
       `upstream ${answer.grant.upstream} gives credentials of kind ${answer.credential.kind}, and not for AWS`,
     );
   }
-  if (options.serve === true) await serve(context, grant, port);
+  if (options.serve === true) await serve(context, client, grant, port);
   else await print(context, grant);
 }
 
@@ -124,8 +126,9 @@ async function print({ terminal }: Context, grant: Grant): Promise<void> {
   });
 }
 
-/** Until the grant ends or Ctrl-C, which ends it. */
-async function serve({ surroundings, terminal }: Context, grant: Grant, port: number): Promise<void> {
+/** Until the grant ends, however, or Ctrl-C, which ends it. */
+async function serve(context: Context, client: ApiClient, grant: Grant, port: number): Promise<void> {
+  const { surroundings, terminal } = context;
   const provide = grant.aws();
   // What cannot be had is said here, and not to the first client.
   await provide();
@@ -142,6 +145,15 @@ async function serve({ surroundings, terminal }: Context, grant: Grant, port: nu
   const endsAt = Date.parse(grant.info.endsAt ?? "");
   const left = Math.min(Math.max(0, endsAt - surroundings.clock.now()), LONGEST_TIMER_MS);
   const timer = setTimeout(() => ended.resolve(`its time was up at ${grant.info.endsAt}`), left);
+  const watching = new AbortController();
+  // A revocation is told here, and not only by what AWS refuses.
+  const watch = async (): Promise<void> => {
+    const by = await untilOver(client, grant, surroundings.clock, watching.signal);
+    if (by !== "expiry") context.exitCode = EXIT.refused;
+    ended.resolve(`it was ended by ${by}`);
+  };
+  // Without the broker there is nothing to tell.
+  void watch().catch(() => undefined);
   terminal.line(`export AWS_CONTAINER_CREDENTIALS_FULL_URI='${endpoint.url}'`);
   terminal.line(`export AWS_CONTAINER_AUTHORIZATION_TOKEN='${endpoint.token}'`);
   terminal.remark(`serving grant ${grant.id} until ${grant.info.endsAt}, or Ctrl-C, which ends it`);
@@ -149,7 +161,15 @@ async function serve({ surroundings, terminal }: Context, grant: Grant, port: nu
     terminal.remark(`the grant is over: ${await ended.promise}`);
   } finally {
     clearTimeout(timer);
+    watching.abort();
     await endpoint.close();
     await grant.release();
   }
+}
+
+async function untilOver(client: ApiClient, { id }: Grant, clock: Clock, signal: AbortSignal): Promise<string> {
+  const query = { wait: POLL_SECONDS, while: "active" } as const;
+  const ask = () => client.call("readGrant", { params: { id }, query, signal });
+  const { endedBy } = await pollUntil({ id, clock, ask, isOver: ({ status }) => status === "ended", signal });
+  return endedBy ?? "expiry";
 }

@@ -186,7 +186,7 @@ async function examineBroker(context: Context, options: DoctorOptions): Promise<
   }
 }
 
-/** Systems that take credentials of their own, as the broker last saw them. It tells who proves to be somebody. */
+/** Systems that take credentials of their own, as the broker sees them now. It tells who proves to be somebody. */
 async function examineUpstreams(context: Context, options: DoctorOptions): Promise<readonly Finding[]> {
   try {
     const { upstreams } = await connect(context.surroundings, options).call("listUpstreams");

@@ -127,7 +127,11 @@ export function createAws(dependencies: Dependencies): CredentialSystem {
         const from = clock.now();
         const left = dueAt - clock.monotonic();
         const text = sessionPolicy(policy.statements, there() + left);
-        const { expiration, ...keys } = await assume(handle, text, seconds, subject);
+        const made = assume(handle, text, seconds, subject);
+        // A second try: there is a session by now, whatever has become of the key.
+        const { expiration, ...keys } = await (tries === 0
+          ? made
+          : made.catch((thrown: unknown) => failOn(sayOf(thrown))));
         const answeredAt = expiration.getTime() - seconds * 1000;
         // What the answer says of the time there: at another one the session would end too late, or too early.
         const [least, most] = [from + ahead - CLOCK_MS, there() + CLOCK_MS];
@@ -208,4 +212,8 @@ function identityOf({ Credentials: given }: AssumeRoleCommandOutput): Required<I
   const expiration = given?.Expiration;
   if (accessKeyId === undefined || secretAccessKey === undefined || sessionToken === undefined) return null;
   return expiration === undefined ? null : { accessKeyId, secretAccessKey, sessionToken, expiration };
+}
+
+function sayOf(thrown: unknown): string {
+  return thrown instanceof BrokerError ? thrown.detail : "AWS could not be asked again";
 }

@@ -55,7 +55,10 @@ export interface Order {
   readonly note: string;
 }
 
-/** Errors are BrokerErrors (`upstream_failed`, `upstream_timeout`, `secret_unavailable`) whose detail can be shown. */
+/**
+ * Errors are BrokerErrors (`upstream_failed`, `upstream_timeout`) whose detail can be shown; `secret_unavailable` where the
+ * broker lacks its own secret and nothing was done.
+ */
 export interface CredentialSystem {
   /**
    * Makes it, exactly as wide as `policy`. Where it is there already it stays, with another secret; whether the one before

@@ -27,6 +27,8 @@ export interface CredentialEnder {
   adopt(): void;
   /** This grant is over: look at its own. */
   look(grant: GrantId): void;
+  /** Looks at the systems of the policy in force. Never rejects. */
+  examine(): Promise<void>;
   /** How many had to be dead and are not known to be, when all were looked at last. */
   unconfirmed(): number;
   /** Begins nothing any more, and waits a while for what is under way. */
@@ -65,6 +67,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
   let [isClosed, wasOurs, isTurning, sweepAsked, isMoreDue] = [false, false, false, true, false];
   const said = new Map<string, string>();
   const orphans = new Set<string>();
+  let examining: Promise<void> | null = null;
   let walkAt = -Infinity;
   let unconfirmed = 0;
 
@@ -240,6 +243,15 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     }
   };
 
+  const examine = (): Promise<void> =>
+    (examining ??= isOurs()
+      .catch(() => false)
+      .then((ours) => systems.examine(policy(), ours))
+      .then(sayNews)
+      .finally(() => {
+        examining = null;
+      }));
+
   const turn = async (): Promise<void> => {
     const ours = await isOurs();
     const isWalk = wall.monotonic() >= walkAt;
@@ -257,8 +269,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
     }
     if (isWalk) {
       walkAt = wall.monotonic() + WALK_MS;
-      await systems.examine(policy(), ours);
-      sayNews();
+      await examine();
     }
   };
   const run = (): void => {
@@ -290,6 +301,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
         .then(async (row) => (row === null || isClosed ? undefined : take(row, await isOurs())))
         .catch((thrown: unknown) => log("error", `looking at ${grant} failed: ${messageOf(thrown)}`));
     },
+    examine,
     unconfirmed: () => unconfirmed,
     close: async () => {
       isClosed = true;

@@ -71,7 +71,10 @@ export async function makeCredential(dependencies: MakingDependencies, order: Cr
     const why = thrown instanceof BrokerError ? thrown.detail : "for an unknown reason";
     const isKnown = thrown instanceof BrokerError && thrown.retryAfterSeconds === null;
     const at = clock.at();
-    const ending = { ...row, state: "ending", endingSince: at, dueAt: at + (isKnown ? 0 : DOUBT_MS) } as const;
+    // Without the broker's own secret nobody was asked for anything: there is nothing to end.
+    const isUntouched = thrown instanceof BrokerError && thrown.code === "secret_unavailable";
+    const doubted = { ...row, state: "ending", endingSince: at, dueAt: at + (isKnown ? 0 : DOUBT_MS) } as const;
+    const ending = isUntouched ? null : doubted;
     // One that was there before stays: its agent uses it.
     await port.changeCredential({
       at,

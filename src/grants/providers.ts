@@ -1,6 +1,7 @@
 // Credentials that other systems accept, for the whole broker: made for grants, ended with them, and what is known of where
 // they are. One value, so that whoever gives a grant, ends one or asks how things stand needs nothing else.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Unconfirmed, UpstreamsAnswer } from "../api/upstreams.ts";
 import type { Credential } from "../api/grants.ts";
 import type { RecordPort } from "../audit/record-port.ts";
@@ -24,6 +25,8 @@ export interface Providers {
   /** Another policy is in force. */
   adopt(): void;
   status(): UpstreamsAnswer;
+  /** The same, after a look at each; what does not answer in time stands as it was seen last. */
+  examine(): Promise<UpstreamsAnswer>;
   /** A page of those that had to be dead and are not known to be. */
   listUnconfirmed(after: GrantId | null): Promise<Unconfirmed>;
   close(): Promise<void>;
@@ -45,6 +48,8 @@ interface Dependencies {
 }
 
 const PAGE = 100;
+/** Less than a client waits for an answer. */
+const EXAMINE_MS = 5000;
 /** Rows looked at for one page of an answer. */
 const MAX_LOOKED_AT = 1000;
 
@@ -56,6 +61,12 @@ export function createProviders(dependencies: Dependencies): Providers {
     prefixOf: (upstream) => handlePrefix(issuer, upstream),
   });
   const ender = createCredentialEnder({ ...dependencies, systems });
+  const status = (): UpstreamsAnswer => ({
+    upstreams: systems
+      .status(policy())
+      .map((each) => ({ ...each, notes: [...each.notes], faults: listOf(each.faults) })),
+    unconfirmed: ender.unconfirmed(),
+  });
   const making = { ...dependencies, systems, onEnding: () => ender.sweep() };
 
   return {
@@ -63,12 +74,11 @@ export function createProviders(dependencies: Dependencies): Providers {
     sweep: () => ender.sweep(),
     look: (grant) => ender.look(grant),
     adopt: () => ender.adopt(),
-    status: () => ({
-      upstreams: systems
-        .status(policy())
-        .map((each) => ({ ...each, notes: [...each.notes], faults: listOf(each.faults) })),
-      unconfirmed: ender.unconfirmed(),
-    }),
+    status,
+    examine: async () => {
+      await Promise.race([ender.examine(), sleep(EXAMINE_MS, undefined, { ref: false })]);
+      return status();
+    },
     listUnconfirmed: async (after) => {
       const found: Unconfirmed["credentials"] = [];
       let last = after;

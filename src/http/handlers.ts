@@ -170,7 +170,7 @@ export function createHandlers(dependencies: HandlerDependencies): Handlers {
     listUnconfirmed: async ({ query }) => {
       return { status: 200, json: await dependencies.providers.listUnconfirmed(query.after ?? null) };
     },
-    listUpstreams: () => ({ status: 200, json: dependencies.providers.status() }),
+    listUpstreams: async () => ({ status: 200, json: await dependencies.providers.examine() }),
     decide: async (incoming) => {
       const body = incoming.body;
       const scopes = policy();

@@ -20,6 +20,7 @@ const ASK = ["object:read", `shop-aws:bucket/${BUCKET}`, "--task", "read the upl
 interface Serving {
   readonly uri: string;
   readonly token: string;
+  readonly ended: Promise<Ran>;
   stop(): Promise<Ran>;
 }
 
@@ -69,6 +70,7 @@ describe("valetkey aws-credentials", { timeout: 120_000 }, () => {
     return {
       uri: valueOf("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
       token: valueOf("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+      ended: ended.then((code) => ({ code, stdout, stderr })),
       stop: async () => {
         child.kill("SIGINT");
         return { code: await ended, stdout, stderr };
@@ -160,6 +162,16 @@ describe("valetkey aws-credentials", { timeout: 120_000 }, () => {
     const { stop } = await startServing(options, "--ttl", "3s");
     await new Promise((settle) => setTimeout(settle, 3500));
     expect(await stop()).toMatchObject({ code: 0, stderr: expect.stringContaining("its time was up at") });
+  });
+
+  it("ends when its grant is revoked, and says by what", async () => {
+    const options = await serve();
+    const { ended } = await startServing(options);
+    const revoke = ["revoke", "--task", "read the uploads", "--reason", "odd", "--as", "security-1"];
+    expect(await runCli(revoke, options)).toMatchObject({ code: 0 });
+    const { code, stderr } = await ended;
+    expect(stderr).toMatch(/the grant is over: it was ended by rev_/);
+    expect(code).toBe(1);
   });
 
   it("waits for no people: what is held is refused with what to do, and served once it is active", async () => {

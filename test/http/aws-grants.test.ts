@@ -410,6 +410,8 @@ describe("a grant on AWS", { timeout: 60_000 }, () => {
       });
       await expect(grant()).rejects.toMatchObject({ code: "secret_unavailable" });
       await vi.waitFor(() => expect(broker.log.join("\n")).toContain("a static AWS key in its environment"));
+      // Nobody was asked for anything.
+      expect(await unconfirmed(broker)).toEqual([]);
     });
 
     it("is a sealed key where there is no other way, with a warning at start", async () => {
