@@ -2,9 +2,11 @@
 // key is taken from the sealed store alone; one that lies about in the environment or a file is refused.
 
 import { lookup } from "node:dns";
+import { once } from "node:events";
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent, type AgentOptions } from "node:https";
 import { isIP } from "node:net";
+import { pipeline, Readable, Transform } from "node:stream";
 import { IAMClient } from "@aws-sdk/client-iam";
 import { STSClient } from "@aws-sdk/client-sts";
 import { fromNodeProviderChain, fromTemporaryCredentials } from "@aws-sdk/credential-providers";
@@ -42,6 +44,7 @@ const SDK_TRIES = 3;
 /** A sealed key is read again after this: it may have been replaced. */
 const KEY_MS = 300_000;
 const MAX_MESSAGE = 400;
+const MAX_ANSWER_BYTES = 1_048_576;
 const KEY = /^(\w{8,128}):([\x21-\x7e]{8,256})$/;
 
 export function createAwsCalls(place: AwsPlace, openKey: (() => Promise<string>) | null, now: () => number): AwsCalls {
@@ -66,7 +69,10 @@ export function createAwsCalls(place: AwsPlace, openKey: (() => Promise<string>)
     http,
     call: async (what, act) => {
       try {
-        return await act(AbortSignal.timeout(CALL_MS));
+        const signal = AbortSignal.timeout(CALL_MS);
+        // Also where the broker's own identity has to be found first, which no signal ends.
+        const late = once(signal, "abort").then(() => Promise.reject(new DOMException("timed out", "TimeoutError")));
+        return await Promise.race([act(signal), late]);
       } catch (cause) {
         throw describeFailure(name, what, cause);
       }
@@ -100,6 +106,26 @@ function fromSealedKey(name: string, openKey: () => Promise<string>, now: () => 
   };
 }
 
+/** What is answered is a few kilobytes, and all of it is kept at once. */
+class BoundedHandler extends NodeHttpHandler {
+  override async handle(...args: Parameters<NodeHttpHandler["handle"]>): ReturnType<NodeHttpHandler["handle"]> {
+    const { response } = await super.handle(...args);
+    const body: unknown = response.body;
+    if (body instanceof Readable) {
+      let bytes = 0;
+      const bounded = new Transform({
+        transform: (chunk: Buffer, _encoding, done) => {
+          bytes += chunk.length;
+          if (bytes > MAX_ANSWER_BYTES) done(new Error("its answer is too large"));
+          else done(null, chunk);
+        },
+      });
+      response.body = pipeline(body, bounded, () => undefined);
+    }
+    return { response };
+  }
+}
+
 /** Connects to allowed addresses alone, as all that the broker sends. */
 function createHandler({ name, ca, addresses }: AwsPlace): NodeHttpHandler {
   const check = createAddressCheck(addresses);
@@ -115,7 +141,7 @@ function createHandler({ name, ca, addresses }: AwsPlace): NodeHttpHandler {
     };
     return agent;
   };
-  return new NodeHttpHandler({
+  return new BoundedHandler({
     connectionTimeout: CONNECT_MS,
     requestTimeout: CALL_MS,
     throwOnRequestTimeout: true,

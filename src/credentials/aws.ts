@@ -211,7 +211,8 @@ function identityOf({ Credentials: given }: AssumeRoleCommandOutput): Required<I
   const { AccessKeyId: accessKeyId, SecretAccessKey: secretAccessKey, SessionToken: sessionToken } = given ?? {};
   const expiration = given?.Expiration;
   if (accessKeyId === undefined || secretAccessKey === undefined || sessionToken === undefined) return null;
-  return expiration === undefined ? null : { accessKeyId, secretAccessKey, sessionToken, expiration };
+  const isFit = [accessKeyId, secretAccessKey, sessionToken].every((text) => /^[\x21-\x7e]{1,16384}$/.test(text));
+  return expiration === undefined || !isFit ? null : { accessKeyId, secretAccessKey, sessionToken, expiration };
 }
 
 function sayOf(thrown: unknown): string {

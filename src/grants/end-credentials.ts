@@ -7,7 +7,7 @@ import { draftEvent, type Event } from "../audit/events.ts";
 import { recordCall } from "../audit/not-written.ts";
 import type { RecordPort } from "../audit/record-port.ts";
 import { digestOf } from "../core/canonical-json.ts";
-import type { Clock, Instant } from "../core/clock.ts";
+import { type Clock, CLOCK_TOLERANCE_MS, type Instant } from "../core/clock.ts";
 import { BrokerError } from "../core/errors.ts";
 import type { GuardedClock } from "../core/guarded-clock.ts";
 import { type GrantId, instantOf, isId } from "../core/ids.ts";
@@ -125,7 +125,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
         return next(await change(row, { state: "ending", endingSince: overSince(found, cause, at), dueAt: at }));
       case "ending": {
         if (row.dueAt > at || !isToEnd) return;
-        const also = await systemOf(row).end(row.handle, row.endsAt - at);
+        const also = endsAlone(row, at) ? null : await systemOf(row).end(row.handle, row.endsAt - at);
         const milliseconds = Math.max(0, clock.at() - (row.endingSince ?? at));
         const event = {
           type: "credential.dead",
@@ -140,7 +140,7 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
       }
       case "dead":
         if (row.dueAt > at || !isToEnd) return;
-        await systemOf(row).clear(row.handle);
+        if (!endsAlone(row, at)) await systemOf(row).clear(row.handle);
         await change(row, null);
     }
   };
@@ -310,6 +310,11 @@ export function createCredentialEnder(dependencies: Dependencies): CredentialEnd
       await Promise.race([Promise.all(underWay.values()), late]);
     },
   };
+}
+
+/** A session of AWS denies everything from its grant's end on, by itself, whatever has become of its upstream's definition. */
+function endsAlone({ kind, endsAt }: StoredCredential, at: Instant): boolean {
+  return kind === "aws" && at >= endsAt + CLOCK_TOLERANCE_MS;
 }
 
 /** From when on it must not be accepted: what the cut-off's id says, when its agent let go, or its end. */

@@ -64,6 +64,16 @@ describe("AWS's stand-in", { timeout: 60_000 }, () => {
     }
   });
 
+  it("reads no more of an answer than it could be", async () => {
+    const message = "x".repeat(2 * 1024 * 1024);
+    aws.knobs.fail = () => ({ status: 400, code: "Odd", message });
+    try {
+      await expect(openAws(server()).make(orderOf(READING))).rejects.toThrow("its answer is too large");
+    } finally {
+      aws.knobs.fail = () => null;
+    }
+  });
+
   it("never has its answer for longer than the time of a call", async () => {
     aws.knobs.fail = () => "hang";
     try {

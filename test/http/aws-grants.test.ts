@@ -186,6 +186,9 @@ describe("a grant on AWS", { timeout: 60_000 }, () => {
     expect(dead).not.toHaveProperty("also");
     expect(await read(s3Of(aws, other.credential))).toBe("a letter");
     expect(await unconfirmed(broker)).toEqual([]);
+    const kept = JSON.stringify(await readEvents(broker)) + broker.log.join("\n");
+    const { secretAccessKey, sessionToken } = one.credential;
+    for (const secret of [secretAccessKey, sessionToken, aws.root.secretAccessKey]) expect(kept).not.toContain(secret);
   });
 
   it("takes no right but those of docs/aws.md", async () => {
@@ -222,6 +225,20 @@ describe("a grant on AWS", { timeout: 60_000 }, () => {
     broker.clock.advance(11 * 60_000);
     await deadOf(broker, id);
     expect(await unconfirmed(broker)).toEqual([]);
+  });
+
+  it("is dead at its end also where its definition is gone by then, and is not waited for any longer", async () => {
+    const { broker, grant } = await open();
+    const { id } = await grant();
+    broker.writeScopes("shop-aws.yaml", "");
+    await broker.broker.reload();
+    await broker.putInForce();
+    await vi.waitFor(async () => expect((await unconfirmed(broker))[0]?.failure).toContain("is not defined any more"), {
+      timeout: 20_000,
+    });
+    broker.clock.advance(11 * 60_000);
+    await deadOf(broker, id);
+    await vi.waitFor(async () => expect(await unconfirmed(broker)).toEqual([]));
   });
 
   it("counts as dead at its end, and not before, where there is no probe", async () => {
