@@ -73,7 +73,7 @@ function describeProviders({ upstreams, unconfirmed }: Readiness["providers"]): 
     ...(unconfirmed === 0
       ? []
       : [
-          `${unconfirmed} credentials may still be accepted at their upstreams: valetkey grants --unconfirmed --as NAME`,
+          `${unconfirmed} ${unconfirmed === 1 ? "credential" : "credentials"} may still be accepted at an upstream: valetkey grants --unconfirmed --as NAME`,
         ]),
   ];
 }

@@ -9,6 +9,8 @@ import { matchResource, parseResourceTemplate } from "./resource-template.ts";
 import type { Complain } from "./role-rules.ts";
 import type { AwsMapping, AwsUpstream } from "./provider-upstreams.ts";
 
+/** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, DurationSeconds. */
+const CHAINED_SECONDS = 3600;
 const PLACEHOLDER = /\{([^{}]*)\}/g;
 
 export function toAwsUpstream(
@@ -45,6 +47,8 @@ export function toAwsUpstream(
     if (risk !== null) complain(["probe", "allow"], risk);
   }
   if (endpoints === undefined) checkAccounts(document, complain);
+  if (through.length > 0 && secondsOf(maxSession) > CHAINED_SECONDS)
+    complain(["maxSession"], "expected at most 1h: AWS gives no longer session by way of another role");
   return {
     name,
     type: "aws",

@@ -93,6 +93,11 @@ describe("an upstream of type aws", () => {
     ["an action that it does not declare", mapping({ action: "object:drop" }), 'found "object:drop"'],
     ["less than AWS gives", { maxSession: "5m" }, "expected at least 15m"],
     ["more than AWS gives", { maxSession: "13h" }, "expected at most 12h"],
+    [
+      "a long session by way of a role",
+      { maxSession: "2h", through: `[{ role: "${ROLE}" }]` },
+      "expected at most 1h: AWS gives no longer session",
+    ],
     ["a probe without TLS", probe({ url: "http://example.com/" }), "expected an https URL"],
     ["a probe that deletes", probe({ allow: "s3:DeleteBucket" }), "is destructive"],
     ["a probe of any bucket", probe({ on: '"arn:aws:s3:::{b}"' }), "without placeholders"],
