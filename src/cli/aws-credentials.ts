@@ -144,13 +144,14 @@ async function serve(context: Context, client: ApiClient, grant: Grant, port: nu
   surroundings.onSignal("SIGTERM", stop);
   const endsAt = Date.parse(grant.info.endsAt ?? "");
   const left = Math.min(Math.max(0, endsAt - surroundings.clock.now()), LONGEST_TIMER_MS);
-  const timer = setTimeout(() => ended.resolve(`its time was up at ${grant.info.endsAt}`), left);
+  const timeUp = `its time was up at ${grant.info.endsAt}`;
+  const timer = setTimeout(() => ended.resolve(timeUp), left);
   const watching = new AbortController();
   // A revocation is told here, and not only by what AWS refuses.
   const watch = async (): Promise<void> => {
     const by = await untilOver(client, grant, surroundings.clock, watching.signal);
     if (by !== "expiry") context.exitCode = EXIT.refused;
-    ended.resolve(`it was ended by ${by}`);
+    ended.resolve(by === "expiry" ? timeUp : `it was ended by ${by}`);
   };
   // Without the broker there is nothing to tell.
   void watch().catch(() => undefined);
