@@ -284,8 +284,9 @@ describe("a grant on AWS", { timeout: 60_000 }, () => {
       forcePathStyle: true,
     });
     expect(await read(s3)).toBe("a letter");
+    // Of the reads that were let in: when the last began.
     let lasted = 0;
-    while (await isAllowed(read(s3))) lasted = performance.now() - begun;
+    for (let at = performance.now(); await isAllowed(read(s3)); at = performance.now()) lasted = at - begun;
     expect(lasted).toBeLessThan(6500);
   });
 
