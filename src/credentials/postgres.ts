@@ -27,7 +27,8 @@ type Use<Result> = (connection: PostgresConnection) => Promise<Result>;
 
 const LOOKS = 100;
 const LOOK_EVERY_MS = 50;
-const MIN_VERSION = 140_000;
+/** Before that whoever is logged in may make others members of its own role: what is lent would outlive its sessions. */
+const MIN_VERSION = 150_000;
 /** GRANT takes INHERIT and SET from here on, and CREATEROLE reaches only what the role may administer. */
 const OPTIONS_VERSION = 160_000;
 /** Class 28, invalid authorization specification. */
@@ -50,7 +51,7 @@ export function createPostgres(dependencies: Dependencies): CredentialSystem {
       await use((connection) =>
         inTransaction(connection, async () => {
           const { version, until } = await readServer(connection, endsInMs);
-          const [wrong] = (await findFaults(connection, roles, user)).faults;
+          const wrong = versionFault(version) ?? (await findFaults(connection, roles, user)).faults[0];
           if (wrong !== undefined) throw failed(wrong);
           if (await exists(connection, handle)) {
             await connection.run(
@@ -215,6 +216,12 @@ async function findFaults(connection: PostgresConnection, roles: readonly string
   return { faults, notes: [] };
 }
 
+/** `version` as `server_version_num` has it. */
+export function versionFault(version: number): string | null {
+  if (version >= MIN_VERSION) return null;
+  return `PostgreSQL ${Math.floor(version / 10_000)} is older than ${MIN_VERSION / 10_000}: a login there can lend what it has, beyond its grant`;
+}
+
 async function examine(connection: PostgresConnection, roles: readonly string[], user: string): Promise<Examined> {
   const [own] = await connection.run(
     "SELECT current_setting('server_version_num')::int AS version, rolsuper, rolcreaterole, rolinherit FROM pg_roles WHERE rolname = current_user",
@@ -222,7 +229,8 @@ async function examine(connection: PostgresConnection, roles: readonly string[],
   const version = Number(own?.["version"] ?? 0);
   const faults = [...(await findFaults(connection, roles, user)).faults];
   const notes: string[] = [];
-  if (version < MIN_VERSION) faults.push(`PostgreSQL ${Math.floor(version / 10_000)} is older than 14`);
+  const old = versionFault(version);
+  if (old !== null) faults.push(old);
   if (own?.["rolsuper"] === true)
     faults.push(`the broker's role ${user} is a superuser: ALTER ROLE ${quote.name(user)} NOSUPERUSER CREATEROLE`);
   else if (own?.["rolcreaterole"] !== true)

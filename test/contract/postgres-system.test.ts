@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresPolicy } from "../../src/core/hold-document.ts";
 import type { CredentialSystem, Login, Order, PostgresLogin } from "../../src/credentials/credential-system.ts";
-import { createPostgres } from "../../src/credentials/postgres.ts";
+import { createPostgres, versionFault } from "../../src/credentials/postgres.ts";
 import { scramVerifier } from "../../src/credentials/scram.ts";
 import { makeCertificate } from "../support/make-certificate.ts";
 import { hasPostgres } from "../support/postgres-server.ts";
@@ -196,6 +196,22 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     await expect(logIn({ ...login, password: "known to the agent" })).rejects.toThrow(/authentication|not permitted/);
     await system.clear("vk_one");
     expect(await database.logins()).toEqual([]);
+  });
+
+  // Before 15 whoever was logged in could make others members of its own role.
+  it("lets no login lend what it has, and makes none where it could", async () => {
+    const [lender, other] = [await make(order()), await make(order({ handle: "vk_two" }))];
+    const client = await logIn(lender);
+    for (const to of [other.user, "shop_writer", "valetkey"])
+      expect([to, await ask(client, `GRANT vk_one TO ${to}`)]).toEqual([to, "42501"]);
+    expect(await ask(client, "GRANT shop_reader TO vk_two")).toBe("42501");
+    await client.end();
+    for (const handle of ["vk_one", "vk_two"]) {
+      await system.end(handle, 0);
+      await system.clear(handle);
+    }
+    expect(versionFault(140_013)).toContain("PostgreSQL 14 is older than 15");
+    expect(versionFault(150_000)).toBeNull();
   });
 
   it("gives its password to no server that asks for it in clear or for MD5", async () => {
