@@ -1,7 +1,9 @@
 // Runs the contract of credentials against a real PostgreSQL server, and what is PostgreSQL's own: names of any kind, roles
 // that must not be given, clocks that differ, TLS, and servers that are not what they say.
 
-import { createServer } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PostgresPolicy } from "../../src/core/hold-document.ts";
 import type { CredentialSystem, Login, Order, PostgresLogin } from "../../src/credentials/credential-system.ts";
@@ -198,6 +200,36 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     expect(await database.logins()).toEqual([]);
   });
 
+  it("is not dead while it is let in, whoever opened it again, and its password is over", async () => {
+    const login = await make(order());
+    const client = await logIn(login);
+    const door = await openDoor(database.port, async (count) => {
+      if (count === 2) await database.sql("ALTER ROLE vk_one LOGIN");
+    });
+    await expect(open({ port: door.port }).end("vk_one", 0)).rejects.toThrow("vk_one is let in after it was closed");
+    expect(typeof (await ask(client, "SELECT 1"))).toBe("string");
+    await expect(logIn(login)).rejects.toThrow(/password authentication/);
+    await door.close();
+    await system.end("vk_one", 0);
+    await system.clear("vk_one");
+  });
+
+  it("ends also a session that was on its way in when the role was closed", async () => {
+    const login = await make(order());
+    const late: Client[] = [];
+    const door = await openDoor(database.port, async (count) => {
+      if (count !== 2) return;
+      await database.sql("ALTER ROLE vk_one LOGIN PASSWORD 'as before'");
+      late.push(await logIn({ ...login, password: "as before" }));
+      await database.sql("ALTER ROLE vk_one NOLOGIN");
+    });
+    await open({ port: door.port }).end("vk_one", 0);
+    expect(late).toHaveLength(1);
+    for (const client of late) expect(typeof (await ask(client, "SELECT 1"))).toBe("string");
+    await door.close();
+    await system.clear("vk_one");
+  });
+
   // Before 15 whoever was logged in could make others members of its own role.
   it("lets no login lend what it has, and makes none where it could", async () => {
     const [lender, other] = [await make(order()), await make(order({ handle: "vk_two" }))];
@@ -276,6 +308,27 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     await system.clear("vk_one");
   });
 });
+
+/** A way to the server; each connection waits at it for what is done with its number, from 1 on. */
+async function openDoor(to: number, onConnection: (count: number) => Promise<void>) {
+  let count = 0;
+  const pass = async (near: Socket): Promise<void> => {
+    await onConnection(++count);
+    const far = connect(to, "127.0.0.1");
+    for (const socket of [near, far]) socket.on("close", () => [near, far].map((each) => each.destroy()));
+    far.on("error", () => undefined);
+    near.pipe(far).pipe(near);
+  };
+  const server = createServer((near) => {
+    near.on("error", () => undefined);
+    void pass(near);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  // Of a server that listens on a port.
+  const { port } = server.address() as AddressInfo;
+  return { port, close: () => new Promise((settle) => server.close(settle)) };
+}
 
 function postgresOf(login: Login): PostgresLogin {
   if (login.kind !== "postgres") throw new Error(`expected a login of PostgreSQL's, found ${login.kind}`);
