@@ -230,6 +230,20 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
     await system.clear("vk_one");
   });
 
+  it("gives what it made to the role as which it was to make things", async () => {
+    await database.sql("CREATE ROLE a_template");
+    await database.allow("a_template");
+    const policy = { ...READING, roles: ["a_template", "shop_migrator"], owner: "shop_migrator" };
+    const client = await logIn(await make(order({ policy })));
+    expect(await ask(client, "RESET ROLE; SET ROLE vk_one; CREATE TABLE as_itself (id int)")).not.toBe("42501");
+    await client.end();
+    await system.end("vk_one", 0);
+    await system.clear("vk_one");
+    const [table] = await database.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'as_itself'", "shop");
+    expect(table).toEqual({ tableowner: "shop_migrator" });
+    await database.sql("DROP TABLE as_itself; DROP ROLE a_template", "shop");
+  });
+
   // Before 15 whoever was logged in could make others members of its own role.
   it("lets no login lend what it has, and makes none where it could", async () => {
     const [lender, other] = [await make(order()), await make(order({ handle: "vk_two" }))];
