@@ -51,7 +51,7 @@ export function createPostgres(dependencies: Dependencies): CredentialSystem {
       await use((connection) =>
         inTransaction(connection, async () => {
           const { version, until } = await readServer(connection, endsInMs);
-          const wrong = versionFault(version) ?? (await findFaults(connection, roles, user)).faults[0];
+          const wrong = versionFault(version) ?? (await findFaults(connection, roles))[0];
           if (wrong !== undefined) throw failed(wrong);
           if (await exists(connection, handle)) {
             await connection.run(
@@ -198,7 +198,7 @@ const POWERS = [
 ] as const;
 
 /** What must not be given, judged where it is given. */
-async function findFaults(connection: PostgresConnection, roles: readonly string[], user: string): Promise<Examined> {
+async function findFaults(connection: PostgresConnection, roles: readonly string[]): Promise<readonly string[]> {
   const reached = await connection.run(REACHED, [[...roles]]);
   const faults: string[] = [];
   for (const role of roles) {
@@ -211,9 +211,8 @@ async function findFaults(connection: PostgresConnection, roles: readonly string
       template === name ? `template role ${template}` : `template role ${template} is a member of ${name}, which`;
     for (const [column, what] of POWERS)
       if (row[column] === true) faults.push(`${leads} ${what}: no grant may have that`);
-    if (name === user) faults.push(`template role ${template} is a member of the broker's own role ${user}`);
   }
-  return { faults, notes: [] };
+  return faults;
 }
 
 /** `version` as `server_version_num` has it. */
@@ -227,7 +226,7 @@ async function examine(connection: PostgresConnection, roles: readonly string[],
     "SELECT current_setting('server_version_num')::int AS version, rolsuper, rolcreaterole, rolinherit FROM pg_roles WHERE rolname = current_user",
   );
   const version = Number(own?.["version"] ?? 0);
-  const faults = [...(await findFaults(connection, roles, user)).faults];
+  const faults = [...(await findFaults(connection, roles))];
   const notes: string[] = [];
   const old = versionFault(version);
   if (old !== null) faults.push(old);

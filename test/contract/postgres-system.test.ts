@@ -140,6 +140,10 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       expect((await system.examine(["innocent"], true)).faults).toEqual([expect.stringContaining("mighty")]);
       await database.sql("DROP ROLE mighty");
     }
+    // The broker's own role can create roles.
+    await database.sql("GRANT valetkey TO between");
+    const made = system.make(order({ policy: { ...READING, roles: ["innocent"] } }));
+    await expect(made).rejects.toThrow("template role innocent is a member of valetkey, which can create roles");
     await database.sql("DROP ROLE between; DROP ROLE innocent");
     expect(await database.logins()).toEqual([]);
   });
@@ -281,6 +285,20 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       expect(received).toHaveLength(1);
       server.close();
     }
+  });
+
+  it("reads names as the server's own, whatever else goes by them", async () => {
+    await database.sql(
+      "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;" +
+        " CREATE FUNCTION evil.pg_terminate_backend(int) RETURNS boolean LANGUAGE sql AS 'SELECT true';" +
+        " ALTER ROLE valetkey SET search_path = evil, pg_catalog",
+      "shop",
+    );
+    const client = await logIn(await make(order()));
+    await system.end("vk_one", 0);
+    expect(typeof (await ask(client, "SELECT 1"))).toBe("string");
+    await system.clear("vk_one");
+    await database.sql("ALTER ROLE valetkey RESET search_path; DROP SCHEMA evil CASCADE", "shop");
   });
 
   it("connects to no address that its definition does not name", async () => {
