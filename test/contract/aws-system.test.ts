@@ -1,8 +1,13 @@
 // Runs the contract of credentials, and what sessions of AWS are beside it, against a small stand-in of STS, IAM and S3;
 // test/aws runs it on a real one. Here too what only AWS does: room for policies that others use, names of errors, limits.
 
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { AssumeRoleCommand, STSClient } from "@aws-sdk/client-sts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { printDenials } from "../../src/credentials/aws-denials.ts";
+import type { Login } from "../../src/credentials/credential-system.ts";
 import { type AwsStandIn, startAwsStandIn } from "../support/aws-stand-in.ts";
 import { BUCKET, isAllowed, KEY, openS3, OTHER_BUCKET, read, READING, ROLE_POLICY } from "../support/shop-account.ts";
 import { describeAwsSessions, openAws, sessionOf } from "./aws-sessions-contract.ts";
@@ -45,6 +50,99 @@ describe("AWS's stand-in", { timeout: 60_000 }, () => {
     expect(await isAllowed(read(openS3(aws.url, region, sessionOf(login))))).toBe(false);
   });
 
+  it("is sent no policy of a role that is larger than it takes", () => {
+    const sizes = aws.requests
+      .filter(({ action }) => action === "PutRolePolicy")
+      .map(({ parameters }) => (parameters["PolicyDocument"] ?? "").length);
+    expect(sizes.length).toBeGreaterThan(2);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(10_240);
+  });
+
+  it("begins no session that would be cut off with the whole role", async () => {
+    const system = openAws({ ...server(), role: aws.addRole("cut", ROLE_POLICY) });
+    aws.knobs.otherInlineCharacters = 9500;
+    const made = Promise.withResolvers<Login>();
+    // As soon as the moment is on its way to AWS.
+    aws.knobs.fail = ({ parameters }) => {
+      if (!(parameters["PolicyDocument"] ?? "").includes("aws:TokenIssueTime")) return null;
+      aws.knobs.fail = () => null;
+      void system.make(orderOf(READING)).then(({ login }) => made.resolve(login), made.reject);
+      return null;
+    };
+    try {
+      const handles = Array.from({ length: 30 }, () => orderOf(READING).handle.padEnd(47, "x"));
+      await Promise.all(handles.map((handle) => system.end(handle, ENDS_IN_MS)));
+      expect(await isAllowed(read(openS3(aws.url, region, sessionOf(await made.promise))))).toBe(true);
+    } finally {
+      aws.knobs.otherInlineCharacters = 0;
+      aws.knobs.fail = () => null;
+    }
+  });
+
+  it("denies a session also where another broker wrote at the same moment", async () => {
+    const system = openAws({ ...server(), role: aws.addRole("shared", ROLE_POLICY) });
+    const asked = orderOf(READING);
+    const { login } = await system.make(asked);
+    let other: "to come" | "on its way" | "done" = "to come";
+    // After the broker has written, and before it looks.
+    aws.knobs.fail = ({ action }) => {
+      if (action === "PutRolePolicy" && other === "to come") other = "on its way";
+      else if (action === "GetRolePolicy" && other === "on its way") {
+        other = "done";
+        aws.putRolePolicy(
+          "shared",
+          "vk_00000000_revoked",
+          printDenials({ before: null, names: new Map([["vk_2", 0]]) }),
+        );
+      }
+      return null;
+    };
+    try {
+      expect(await system.end(asked.handle, ENDS_IN_MS)).toBeNull();
+    } finally {
+      aws.knobs.fail = () => null;
+    }
+    expect(other).toBe("done");
+    expect(await isAllowed(read(openS3(aws.url, region, sessionOf(login))))).toBe(false);
+  });
+
+  it("is denied what another broker has let go, by none that has left it to that", async () => {
+    const system = openAws({ ...server(), role: aws.addRole("left", ROLE_POLICY) });
+    const [first, second] = [orderOf(READING), orderOf(READING)];
+    await system.end(first.handle, ENDS_IN_MS);
+    await system.examine([], false);
+    aws.putRolePolicy("left", "vk_00000000_revoked", printDenials({ before: null, names: new Map([["vk_2", 0]]) }));
+    await system.end(second.handle, ENDS_IN_MS);
+    const written = aws.inlinePolicy("left", "vk_00000000_revoked");
+    expect(written).toContain(second.handle);
+    expect(written).not.toContain(first.handle);
+  });
+
+  it("is sent no tag that is longer than it takes", async () => {
+    const asked = orderOf(READING);
+    const count = aws.requests.length;
+    const made = openAws(server()).make({ ...asked, subject: { ...asked.subject, task: "x".repeat(257) } });
+    await expect(made).rejects.toThrow("the session tag task would be 257 characters long, and AWS takes 256");
+    expect(aws.requests).toHaveLength(count);
+  });
+
+  it("is believed no key that is none", async () => {
+    const keys = "<SecretAccessKey>a\nb</SecretAccessKey><SessionToken>c</SessionToken>";
+    const until = new Date(Date.now() + 900_000).toISOString();
+    const given = `<Credentials><AccessKeyId>ASIA</AccessKeyId>${keys}<Expiration>${until}</Expiration></Credentials>`;
+    const odd = createServer((_req, res) => {
+      res.end(`<AssumeRoleResponse><AssumeRoleResult>${given}</AssumeRoleResult></AssumeRoleResponse>`);
+    });
+    odd.listen(0, "127.0.0.1");
+    await once(odd, "listening");
+    // Of a server that listens on a port.
+    const { port } = odd.address() as AddressInfo;
+    const made = openAws({ ...server(), endpoint: `http://127.0.0.1:${port}` }).make(orderOf(READING));
+    await expect(made).rejects.toThrow("AWS answered without a credential");
+    odd.closeAllConnections();
+    odd.close();
+  });
+
   it("is connected to at no private address that its definition does not name", async () => {
     const system = openAws(server(), { addresses: [] });
     await expect(system.make(orderOf(READING))).rejects.toThrow("leads to a private or special address");
@@ -82,6 +180,11 @@ describe("AWS's stand-in", { timeout: 60_000 }, () => {
     } finally {
       aws.knobs.fail = () => null;
     }
+  });
+
+  it("is not asked for longer than the time of a call while the broker's own identity is looked for", async () => {
+    const system = openAws(server(), { openKey: () => new Promise(() => undefined) });
+    await expect(system.make(orderOf(READING))).rejects.toMatchObject({ code: "upstream_timeout" });
   });
 
   describe("holds requests to AWS's limits", () => {

@@ -307,6 +307,14 @@ describe.skipIf(!hasPostgres)("PostgreSQL", { timeout: 60_000 }, () => {
       "private or special address",
     );
     await expect(open({ addresses: ["10.0.0.0/8"] }).make(order())).rejects.toThrow("private or special address");
+    const knocks: number[] = [];
+    const door = await openDoor(database.port, (count) => Promise.resolve(void knocks.push(count)));
+    for (const host of ["127.0.0.1", "localhost"])
+      await expect(open({ addresses: [], host, port: door.port }).list("vk_", "", 1)).rejects.toThrow(
+        "special address",
+      );
+    await door.close();
+    expect(knocks).toEqual([]);
   });
 
   it("demands TLS with a certificate that it knows, unless its definition does without", async () => {

@@ -36,6 +36,8 @@ export interface AwsStandIn {
   /** A policy of the bucket's own that lets this session read. */
   addBucketGrant(bucket: string, sessionArn: string): void;
   inlinePolicy(role: string, name: string): string | null;
+  /** As somebody else does who may. */
+  putRolePolicy(role: string, name: string, text: string): void;
   readonly requests: readonly StandInRequest[];
   readonly knobs: {
     /** So much later a role's changed policy is heeded. */
@@ -217,10 +219,14 @@ export async function startAwsStandIn(): Promise<AwsStandIn> {
     const size = [...all.values()].join("").replaceAll(/\s/g, "").length + knobs.otherInlineCharacters;
     if (size > MAX_ROLE_POLICIES)
       throw new Refusal(409, "LimitExceeded", `Maximum policy size of 10240 bytes exceeded for role ${RoleName}`);
-    role.inline.set(PolicyName, text);
+    writeInline(role, PolicyName, text);
+    return `<PutRolePolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"/>`;
+  }
+
+  function writeInline(role: Role, name: string, text: string): void {
+    role.inline.set(name, text);
     const policies = [...role.inline.values()].flatMap((each) => parsePolicy(each) ?? []);
     role.heeded.push({ from: Date.now() + knobs.propagationMs, policies });
-    return `<PutRolePolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"/>`;
   }
 
   function mayDo({ session, arn }: Caller, action: string, resource: string): boolean {
@@ -313,6 +319,10 @@ export async function startAwsStandIn(): Promise<AwsStandIn> {
     putObject: (bucket, key, text) => void objects.set(`${bucket}/${key}`, text),
     hasObject: (bucket, key) => objects.has(`${bucket}/${key}`),
     addBucketGrant: (bucket, arn) => void bucketGrants.set(bucket, new Set([...(bucketGrants.get(bucket) ?? []), arn])),
+    putRolePolicy: (name, policy, text) => {
+      const role = [...roles.values()].find((each) => each.name === name);
+      if (role !== undefined) writeInline(role, policy, text);
+    },
     inlinePolicy: (role, name) => [...roles.values()].find((each) => each.name === role)?.inline.get(name) ?? null,
     close: () =>
       new Promise((settle) => {
