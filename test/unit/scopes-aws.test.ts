@@ -82,6 +82,7 @@ describe("an upstream of type aws", () => {
     ["the same in other letters", mapping({ allow: "[secretsmanager:getsecretvalue]" }), "is mints-credentials"],
     ["everything there is", mapping({ on: '["*"]' }), "expected an ARN"],
     ["all buckets", mapping({ on: '["arn:aws:s3:::*"]' }), "expected"],
+    ["whatever account, or service", mapping({ on: '["arn:aws:s3::{b}:x", "arn:aws:{b}:::x"]' }), "expected an ARN"],
     ["a wildcard in the middle", mapping({ on: '["arn:aws:s3:::*/{b}"]' }), "expected an ARN"],
     ["a wildcard for the rest of a name", mapping({ on: '["arn:aws:s3:::{b}*"]' }), "expected an ARN"],
     ["a question mark", mapping({ on: '["arn:aws:s3:::{b}/?"]' }), "expected an ARN"],
